@@ -77,7 +77,7 @@ impl Renderer for Verbatim {
 }
 
 /// A config field that is rendered when it is used, not when it is read: `execute_command`, a tag's value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
 #[schemars(with = "String")]
 pub struct Deferred {
     /// The text with its `{{ }}`.

@@ -1,0 +1,120 @@
+//! The way in: where the instance can be reached, and what provisioners may know of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_ec2::types::Instance;
+use builder_core::{AddressSource, BuildError, Cancel, Communicator, Connector, Machine, Target};
+
+use super::Stage;
+use super::find::Source;
+use super::key_pair::Key;
+use crate::cloud::Regional;
+use crate::config::Interface;
+use crate::poller::{Instances, Watched as _};
+
+/// An instance's address, asked for anew until there is one: a public address may come after the instance runs.
+#[derive(Debug)]
+struct InstanceAddress {
+    region: Arc<Regional>,
+    id: String,
+    interface: Option<Interface>,
+    /// What was known when the instance began to run.
+    known: Option<String>,
+    cancel: Cancel,
+}
+
+#[async_trait]
+impl AddressSource for InstanceAddress {
+    async fn address(&self) -> Result<Option<String>, BuildError> {
+        if self.known.is_some() {
+            return Ok(self.known.clone());
+        }
+        let seen = self.cancel.run(Instances::look(&self.region.client, vec![self.id.clone()])).await??;
+        Ok(seen.first().and_then(|(_, instance)| address(instance, self.interface)))
+    }
+}
+
+/// The address of an interface; unasked, the public one if there is one.
+fn address(instance: &Instance, interface: Option<Interface>) -> Option<String> {
+    let chosen = match interface {
+        None => instance.public_ip_address().or(instance.private_ip_address()),
+        Some(Interface::PublicIp) => instance.public_ip_address(),
+        Some(Interface::PrivateIp) => instance.private_ip_address(),
+        Some(Interface::PublicDns) => instance.public_dns_name(),
+        Some(Interface::PrivateDns) => instance.private_dns_name(),
+        Some(Interface::Ipv6) => {
+            let on_card = || instance.network_interfaces().iter().flat_map(|n| n.ipv6_addresses()).next();
+            instance.ipv6_address().or_else(|| on_card()?.ipv6_address())
+        }
+    };
+    chosen.filter(|address| !address.is_empty()).map(str::to_owned)
+}
+
+/// Connects to the instance.
+pub(crate) async fn connect(
+    stage: &Stage<'_>,
+    connector: &dyn Connector,
+    instance: &Instance,
+    source: &Source,
+    key: &Key,
+) -> Result<Machine, BuildError> {
+    let id = instance.instance_id().unwrap_or_default().to_owned();
+    let found = InstanceAddress {
+        region: stage.home.clone(),
+        id: id.clone(),
+        interface: stage.settings.interface,
+        known: address(instance, stage.settings.interface),
+        cancel: stage.cx.cancel.clone(),
+    };
+    let given = connector.host().map(str::to_owned);
+    let host = given.clone().or_else(|| found.known.clone()).unwrap_or_default();
+    let address: &dyn AddressSource = match &given {
+        Some(host) => host,
+        None => &found,
+    };
+    let communicator: Arc<dyn Communicator> =
+        connector.connect(stage.cx, Target { address, private_key: key.private.clone() }).await?;
+
+    let mut build_vars = source.build_vars();
+    let mine: [(&str, String); 6] = [
+        ("ID", id),
+        ("Host", host),
+        ("Port", connector.port().map(|p| p.to_string()).unwrap_or_default()),
+        ("User", connector.username().unwrap_or_default().to_owned()),
+        ("ConnType", connector.kind().to_owned()),
+        ("PackerRunUUID", stage.cx.build_id.to_string()),
+    ];
+    build_vars.extend(BTreeMap::from(mine.map(|(name, value)| (name.to_owned(), value))));
+    Ok(Machine { communicator, build_vars })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_that_of_the_interface() {
+        let instance = Instance::builder()
+            .public_ip_address("203.0.113.1")
+            .private_ip_address("10.0.0.1")
+            .public_dns_name("")
+            .private_dns_name("ip-10-0-0-1.internal")
+            .ipv6_address("2001:db8::1")
+            .build();
+        let private = Instance::builder().private_ip_address("10.0.0.1").build();
+        let rows = [
+            (&instance, None, Some("203.0.113.1")),
+            (&private, None, Some("10.0.0.1")),
+            (&private, Some(Interface::PublicIp), None),
+            (&instance, Some(Interface::PrivateIp), Some("10.0.0.1")),
+            (&instance, Some(Interface::PublicDns), None),
+            (&instance, Some(Interface::PrivateDns), Some("ip-10-0-0-1.internal")),
+            (&instance, Some(Interface::Ipv6), Some("2001:db8::1")),
+        ];
+        for (instance, interface, expected) in rows {
+            assert_eq!(address(instance, interface).as_deref(), expected, "{interface:?}");
+        }
+    }
+}
