@@ -50,7 +50,7 @@ impl Builder for AmazonEbs {
         if let UserData::File(path) = &self.settings.user_data {
             match read_user_data(path).await {
                 Ok(bytes) => {
-                    config::too_large("user_data_file", &format!("user_data_file {path}"), &bytes, &mut problems)
+                    config::too_large("user_data_file", &format!("user_data_file {path}"), &bytes, &mut problems);
                 }
                 Err(text) => {
                     problems.add("user_data_file", text);

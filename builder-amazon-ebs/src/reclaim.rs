@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{Image, Instance};
+use aws_sdk_ec2::types::{Image, Instance, InstanceStateName};
 use builder_core::BuildError;
 use builder_core::ledger::{Entry, ReclaimContext, Reclaimer};
 use futures_util::future::BoxFuture;
@@ -171,7 +171,7 @@ async fn instance(cx: &ReclaimContext, region: &Regional, entry: &Entry) -> Resu
         what: format!("instance {id} to terminate"),
         patience: Patience { interval: None, limit: Duration::from_secs(900) },
     };
-    let is_gone = |seen: Option<&Instance>| match seen.and_then(|i| i.state()?.name()).map(|s| s.as_str()) {
+    let is_gone = |seen: Option<&Instance>| match seen.and_then(|i| i.state()?.name()).map(InstanceStateName::as_str) {
         None | Some("terminated") => Step::Done(()),
         Some(state) => Step::Pending(state.to_owned()),
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::Instance;
+use aws_sdk_ec2::types::{Instance, InstanceNetworkInterface};
 use builder_core::{AddressSource, BuildError, Cancel, Communicator, Connector, Machine, Target};
 
 use super::Stage;
@@ -45,7 +45,8 @@ fn address(instance: &Instance, interface: Option<Interface>) -> Option<String> 
         Some(Interface::PublicDns) => instance.public_dns_name(),
         Some(Interface::PrivateDns) => instance.private_dns_name(),
         Some(Interface::Ipv6) => {
-            let on_card = || instance.network_interfaces().iter().flat_map(|n| n.ipv6_addresses()).next();
+            let on_card =
+                || instance.network_interfaces().iter().flat_map(InstanceNetworkInterface::ipv6_addresses).next();
             instance.ipv6_address().or_else(|| on_card()?.ipv6_address())
         }
     };

@@ -124,7 +124,7 @@ async fn put_back(stage: &Stage<'_>, old: &[(String, Image)], error: BuildError)
             .set_description(image.description.clone())
             .set_tag_specifications(specification.map(|s| vec![s]));
         let was = image.image_id().unwrap_or_default();
-        text.push_str(&match call.send().await.named("RegisterImage") {
+        let fate = match call.send().await.named("RegisterImage") {
             Ok(made) => format!(
                 "; the image it was to replace, {was}, is registered again as {} in {region}",
                 made.image_id.unwrap_or_default()
@@ -133,7 +133,8 @@ async fn put_back(stage: &Stage<'_>, old: &[(String, Image)], error: BuildError)
                 "; the image it was to replace, {was} in {region}, is deregistered, its snapshots are {}: {e}",
                 image::snapshots(image).join(", ")
             ),
-        });
+        };
+        text.push_str(&fate);
     }
     BuildError::failed(text)
 }

@@ -42,9 +42,11 @@ async fn attributes(stage: &Stage<'_>, image: &RegionalImage, description: Optio
     Ok(())
 }
 
+/// Puts a list into a call.
+type Set = fn(ModifyImageAttributeFluentBuilder, Vec<String>) -> ModifyImageAttributeFluentBuilder;
+
 async fn permissions(stage: &Stage<'_>, image: &RegionalImage) -> Result<(), BuildError> {
     let sharing = &stage.settings.sharing;
-    type Set = fn(ModifyImageAttributeFluentBuilder, Vec<String>) -> ModifyImageAttributeFluentBuilder;
     let kinds: [(&str, &Vec<String>, &str, Set); 5] = [
         ("product codes", &sharing.product_codes, "productCodes", |call, list| call.set_product_codes(Some(list))),
         ("users", &sharing.users, "launchPermission", |call, list| call.set_user_ids(Some(list))),

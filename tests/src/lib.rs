@@ -1,0 +1,1 @@
+//! Acceptance tests across the crates: moto, a real sshd, real peers
