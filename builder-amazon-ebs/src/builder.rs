@@ -102,9 +102,9 @@ impl Builder for AmazonEbs {
         let instance = launch::running(&stage, &id).await?;
 
         let machine = connect::connect(&stage, &*self.connector, &instance, &source, &key).await?;
-        let provisioned = provision.provision(cx, &machine).await;
+        // After an error the connection stays open: the error-cleanup-provisioner may want it.
+        provision.provision(cx, &machine).await?;
         machine.communicator.close().await;
-        provisioned?;
 
         if settings.skip_image {
             cx.events.say("Skipping AMI creation...");

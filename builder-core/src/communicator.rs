@@ -19,7 +19,8 @@ use crate::secret::SecretString;
 #[async_trait]
 pub trait Communicator: Send + Sync + Debug {
     /// Runs a command line in the user's shell on the machine and streams what it writes; returns when it has ended and
-    /// everything was sent. A full channel holds the command back. Cancelling is dropping the future: the implementation
+    /// everything was sent. An error means that the command did not start; a connection that is lost after that is
+    /// [`ExitStatus::Missing`]. Ends by itself when the connection hangs. A full channel holds the command back. Cancelling is dropping the future: the implementation
     /// ends the remote command then, as far as its protocol can. Reconnects once if the connection was lost before the start.
     async fn exec(&self, command: &str, output: mpsc::Sender<Output>) -> Result<ExitStatus, CommunicatorError>;
 
@@ -123,6 +124,29 @@ pub struct Machine {
     pub communicator: Arc<dyn Communicator>,
     /// What the template's `build` function answers: `ID`, `Host`, `Port`, `User`, `ConnType` and the builder's own.
     pub build_vars: BTreeMap<String, String>,
+}
+
+impl Machine {
+    /// A machine with what every build tells of it; `more` are the builder's own variables.
+    pub fn new(
+        cx: &BuildContext,
+        communicator: Arc<dyn Communicator>,
+        connector: &dyn Connector,
+        (id, host): (&str, &str),
+        more: BTreeMap<String, String>,
+    ) -> Self {
+        let mut build_vars = more;
+        let own: [(&str, &str); 6] = [
+            ("ID", id),
+            ("Host", host),
+            ("Port", &connector.port().map(|p| p.to_string()).unwrap_or_default()),
+            ("User", connector.username().unwrap_or_default()),
+            ("ConnType", connector.kind()),
+            ("PackerRunUUID", &cx.build_id),
+        ];
+        build_vars.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        Self { communicator, build_vars }
+    }
 }
 
 /// A communicator's checked config: not yet a connection.

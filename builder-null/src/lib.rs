@@ -88,7 +88,7 @@ impl Builder for Null {
         // A communicator that needs no network does not ask for the address.
         let host = self.connector.host().unwrap_or_default().to_owned();
         let communicator = self.connector.connect(cx, Target { address: &host, private_key: None }).await?;
-        let machine = Machine { communicator, build_vars: self.build_vars(cx, host) };
+        let machine = Machine::new(cx, communicator, &*self.connector, (ID, &host), BTreeMap::new());
         // After an error the connection stays open: the error-cleanup-provisioner uses it.
         provision.provision(cx, &machine).await?;
         // Provisioners may have ended well before they saw the cancellation; the user is told of it all the same.
@@ -100,21 +100,6 @@ impl Builder for Null {
 
     async fn reclaimer(&self, _cx: &BuildContext) -> Result<Arc<dyn Reclaimer>, BuildError> {
         Ok(Arc::new(NothingToReclaim))
-    }
-}
-
-impl Null {
-    /// What the template's `build` function answers.
-    fn build_vars(&self, cx: &BuildContext, host: String) -> BTreeMap<String, String> {
-        let vars = [
-            ("ID", ID.to_owned()),
-            ("Host", host),
-            ("Port", self.connector.port().map(|port| port.to_string()).unwrap_or_default()),
-            ("User", self.connector.username().unwrap_or_default().to_owned()),
-            ("ConnType", self.connector.kind().to_owned()),
-            ("PackerRunUUID", cx.build_id.to_string()),
-        ];
-        vars.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 

@@ -1,6 +1,5 @@
 //! The way in: where the instance can be reached, and what provisioners may know of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -78,17 +77,7 @@ pub(crate) async fn connect(
     let communicator: Arc<dyn Communicator> =
         connector.connect(stage.cx, Target { address, private_key: key.private.clone() }).await?;
 
-    let mut build_vars = source.build_vars();
-    let mine: [(&str, String); 6] = [
-        ("ID", id),
-        ("Host", host),
-        ("Port", connector.port().map(|p| p.to_string()).unwrap_or_default()),
-        ("User", connector.username().unwrap_or_default().to_owned()),
-        ("ConnType", connector.kind().to_owned()),
-        ("PackerRunUUID", stage.cx.build_id.to_string()),
-    ];
-    build_vars.extend(BTreeMap::from(mine.map(|(name, value)| (name.to_owned(), value))));
-    Ok(Machine { communicator, build_vars })
+    Ok(Machine::new(stage.cx, communicator, connector, (&id, &host), source.build_vars()))
 }
 
 #[cfg(test)]

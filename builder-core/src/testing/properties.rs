@@ -28,6 +28,11 @@ pub trait Scenario: Debug + Send + Sync {
     /// What gives its resources back.
     fn reclaimer(&self, cloud: &Self::Cloud) -> Box<dyn Reclaimer>;
 
+    /// How many resources the artifact is.
+    fn artifacts(&self) -> usize {
+        1
+    }
+
     /// What exists, in words; the artifact included.
     async fn resources(&self, cloud: &Self::Cloud) -> Vec<String>;
 }
@@ -123,5 +128,6 @@ async fn nothing_left<S: Scenario>(scenario: &S, cloud: &S::Cloud, store: &Memor
         }
     }
     let resources = scenario.resources(cloud).await;
-    assert_eq!(resources.len(), usize::from(finished), "{when}: left {resources:?}");
+    let expected = if finished { scenario.artifacts() } else { 0 };
+    assert_eq!(resources.len(), expected, "{when}: left {resources:?}");
 }
