@@ -50,8 +50,9 @@ impl Source {
 
 /// Checks that every region exists.
 pub(crate) async fn regions(stage: &Stage<'_>) -> Result<(), BuildError> {
-    if !stage.settings.check_regions || stage.settings.copy_to.is_empty() {
-        // The build region needs no check: every other call goes there.
+    // The build region needs no check: every other call goes there.
+    let elsewhere = stage.settings.copy_to.iter().any(|region| *region != stage.home.name);
+    if !stage.settings.check_regions || !elsewhere {
         return Ok(());
     }
     let call = stage.home.client.describe_regions().send();

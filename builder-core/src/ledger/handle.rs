@@ -117,7 +117,7 @@ impl Ledger {
             Err(CreateError { error, refused }) => {
                 if refused {
                     self.append(Record::Failed { n, error: error.to_string() }).await?;
-                    self.tell("failed", n);
+                    self.tell("failed", self.entry(n));
                 }
                 Err(error)
             }
@@ -136,21 +136,22 @@ impl Ledger {
             })
             .await?;
         let Record::Intent { n, .. } = record else { return Err(broken("an intent was not written".to_owned())) };
-        self.tell("intent", n);
+        self.tell("intent", self.entry(n));
         Ok(n)
     }
 
     /// Records the id of an intended resource.
     pub async fn created(&self, n: u64, id: String) -> Result<(), LedgerError> {
         self.append(Record::Created { n, id }).await?;
-        self.tell("created", n);
+        self.tell("created", self.entry(n));
         Ok(())
     }
 
     /// Records that a resource is gone. It is gone even if that cannot be written.
     pub async fn reclaimed(&self, n: u64) -> Result<(), LedgerError> {
+        let entry = self.entry(n);
         self.append_fact(Record::Reclaimed { n }).await?;
-        self.tell("reclaimed", n);
+        self.tell("reclaimed", entry);
         Ok(())
     }
 
@@ -179,8 +180,11 @@ impl Ledger {
         journal.map_or(Ok(()), Journal::discard)
     }
 
-    fn tell(&self, what: &'static str, n: u64) {
-        let entry: Option<Entry> = self.lock().replay.entries.iter().find(|e| e.n == n).cloned();
+    fn entry(&self, n: u64) -> Option<Entry> {
+        self.lock().replay.entries.iter().find(|e| e.n == n).cloned()
+    }
+
+    fn tell(&self, what: &'static str, entry: Option<Entry>) {
         if let Some(entry) = entry {
             let id = entry.id_or_name().to_owned();
             self.events.emit(EventKind::Ledger { what, kind: entry.resource.kind, id });
