@@ -65,7 +65,7 @@ impl Builder for AmazonEbs {
         for secret in settings.keys.iter().flat_map(|k| std::iter::once(&k.secret_key).chain(&k.token)) {
             cx.redactor.add(secret.expose_secret());
         }
-        let cloud = cx.cancel.run(self.open()).await??;
+        let cloud = Box::pin(cx.cancel.run(self.open())).await??;
         let home = cloud.home();
         let stage = Stage { cx, settings, cloud: &cloud, home: &home };
 
@@ -91,14 +91,14 @@ impl Builder for AmazonEbs {
         cx.ledger
             .set_access(cloud::PROVIDER, serde_json::json!({ "region": home.name, "access": cloud.access }))
             .await?;
-        let (key, groups) = both(cx, key_pair::key_pair(&stage, &run_tags), |cx| {
+        let make_groups = |cx| {
             let (network, run_tags, port) = (&network, &run_tags, self.connector.port());
             async move { security_group::security_groups(&Stage { cx: &cx, ..stage }, network, port, run_tags).await }
-        })
-        .await?;
+        };
+        let (key, groups) = both(cx, key_pair::key_pair(&stage, &run_tags), make_groups).await?;
         cx.cancel.check()?;
         let with = Launch { source: &source, network: &network, key: &key, groups: &groups };
-        let id = launch::launch(&stage, with).await?;
+        let id = Box::pin(launch::launch(&stage, with)).await?;
         let instance = launch::running(&stage, &id).await?;
 
         let machine = connect::connect(&stage, &*self.connector, &instance, &source, &key).await?;
@@ -112,10 +112,11 @@ impl Builder for AmazonEbs {
         }
         stop::stop(&stage, &id).await?;
         let image = if old.is_empty() {
-            let made = image::create(&stage, &id, &settings.ami_name, Lifetime::Artifact, &image_tags).await?;
+            let made =
+                Box::pin(image::create(&stage, &id, &settings.ami_name, Lifetime::Artifact, &image_tags)).await?;
             image::with_snapshots(&stage, &home.name, made).await?
         } else {
-            replace::replace(&stage, &id, &old, &image_tags).await?
+            Box::pin(replace::replace(&stage, &id, &old, &image_tags)).await?
         };
         let copies = copy::copy(&stage, image.image_id().unwrap_or_default(), &image_tags).await?;
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Image, Instance, Snapshot};
-use builder_core::{BuildError, Cancel, EventKind, Events};
+use builder_core::{BuildError, Cancel, Cancelled, EventKind, Events};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -126,6 +126,29 @@ pub(crate) struct Wait<'a> {
     pub(crate) patience: Patience,
 }
 
+/// Why a wait ended without what was waited for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WaitError {
+    /// Somebody cancelled it.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// EC2 does not let this user look.
+    #[error("{0}")]
+    Api(ApiError),
+    /// It will never be, or not in time.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<WaitError> for BuildError {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Cancelled(cancelled) => cancelled.into(),
+            other => Self::failed(other.to_string()),
+        }
+    }
+}
+
 /// What everybody who waits for one resource is told.
 type News<V> = Option<Result<Option<Arc<V>>, ApiError>>;
 
@@ -180,24 +203,24 @@ impl<W: Watched> Poller<W> {
         id: &str,
         wait: Wait<'_>,
         mut until: impl FnMut(Option<&W::View>) -> Step<T> + Send,
-    ) -> Result<T, BuildError> {
+    ) -> Result<T, WaitError> {
         let (_registration, mut news) = self.watch(id, wait.patience.interval);
         let mut state = "not looked at yet".to_owned();
         let looking = async {
             loop {
                 // The registration holds the sender, so this ends only with news.
                 if news.changed().await.is_err() {
-                    return Err(BuildError::failed(format!("nobody looks at {id} any more: a bug in gaia")));
+                    return Err(WaitError::Failed(format!("nobody looks at {id} any more: a bug in gaia")));
                 }
                 let step = match &*news.borrow_and_update() {
                     None => continue,
                     Some(Ok(view)) => until(view.as_deref()),
                     Some(Err(e)) if e.is_passing() => Step::Pending(e.to_string()),
-                    Some(Err(e)) => return Err(e.clone().into()),
+                    Some(Err(e)) => return Err(WaitError::Api(e.clone())),
                 };
                 match step {
                     Step::Done(value) => return Ok(value),
-                    Step::Failed(why) => return Err(BuildError::failed(why)),
+                    Step::Failed(why) => return Err(WaitError::Failed(why)),
                     Step::Pending(now) => {
                         wait.events.waiting(format!("{} ({now})", wait.what));
                         state = now;
@@ -210,7 +233,7 @@ impl<W: Watched> Poller<W> {
         wait.events.emit(EventKind::WaitEnded);
         ended?.unwrap_or_else(|_| {
             let (what, limit) = (&wait.what, wait.patience.limit.as_secs());
-            Err(BuildError::failed(format!(
+            Err(WaitError::Failed(format!(
                 "waited {limit} s for {what}, which is still in state `{state}`; `aws_polling` can allow more time"
             )))
         })
@@ -370,6 +393,6 @@ mod tests {
             cancel.raise(Stage::Cancelled);
         };
         let (ended, ()) = tokio::join!(poller.wait("missing", wait(), ready), later);
-        assert!(ended.unwrap_err().is_cancelled());
+        assert!(matches!(ended, Err(WaitError::Cancelled(_))));
     }
 }

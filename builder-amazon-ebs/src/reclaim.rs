@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::api_error::{ApiError, Named as _};
 use crate::cloud::{Access, Cloud, CloudHandle, Regional};
 use crate::mark;
-use crate::poller::{Patience, Step, Wait};
+use crate::poller::{Patience, Step, Wait, WaitError};
 use crate::steps::{filter, image};
 
 /// Kinds of resources, in the ledger's words.
@@ -177,8 +177,12 @@ async fn instance(cx: &ReclaimContext, region: &Regional, entry: &Entry) -> Resu
     };
     match region.instances.wait(&id, wait, is_gone).await {
         // Hurried: EC2 has taken the order, and nobody waits for it.
-        Err(e) if e.is_cancelled() => Ok(()),
-        result => result,
+        Err(WaitError::Cancelled(_)) => Ok(()),
+        Err(WaitError::Api(e)) if e.is_denied() => {
+            cx.events.warning(format!("instance {id} is terminating, but nobody may see it end: {e}"));
+            Ok(())
+        }
+        result => Ok(result?),
     }
 }
 

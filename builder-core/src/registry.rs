@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use schemars::Schema;
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
 
 use crate::communicator::Connector;
 use crate::decode::{self, Decoded, Decoding};
@@ -32,6 +33,12 @@ pub struct About {
     pub fields: fn() -> &'static [&'static str],
     /// The JSON schema of its config.
     pub schema: fn() -> Schema,
+}
+
+impl About {
+    const fn of<C: DeserializeOwned + JsonSchema>(key: &'static str, krate: &'static str, about: &'static str) -> Self {
+        Self { key, krate, about, fields: decode::field_names::<C>, schema: schema_of::<C> }
+    }
 }
 
 type PrepareBuilder = fn(&Node, Arc<dyn Connector>, PrepareContext<'_>, &Decoding<'_>) -> Decoded<Box<dyn Builder>>;
@@ -92,19 +99,11 @@ inventory::collect!(PostProcessorEntry);
 inventory::collect!(CommunicatorEntry);
 inventory::collect!(ReclaimerEntry);
 
-// Entries are const data whose fields are used in statics; nothing in them is interior-mutable.
-
 impl BuilderEntry {
     /// The entry of a plugin type; `krate` as in [`About`].
     pub const fn of<P: BuilderPlugin>(krate: &'static str) -> Self {
         Self {
-            about: About {
-                key: P::TYPE,
-                krate,
-                about: P::ABOUT,
-                fields: decode::field_names::<P::Config>,
-                schema: schema_of::<P::Config>,
-            },
+            about: About::of::<P::Config>(P::TYPE, krate, P::ABOUT),
             communicates: P::COMMUNICATES,
             prepare: |node, connector, cx, how| {
                 decode::prepare(node, how, |config| {
@@ -119,13 +118,7 @@ impl ProvisionerEntry {
     /// The entry of a plugin type; `krate` as in [`About`].
     pub const fn of<P: ProvisionerPlugin>(krate: &'static str) -> Self {
         Self {
-            about: About {
-                key: P::TYPE,
-                krate,
-                about: P::ABOUT,
-                fields: decode::field_names::<P::Config>,
-                schema: schema_of::<P::Config>,
-            },
+            about: About::of::<P::Config>(P::TYPE, krate, P::ABOUT),
             prepare: |node, cx, how| {
                 decode::prepare(node, how, |config| P::prepare(config, cx).map(|p| Box::new(p) as Box<dyn Provisioner>))
             },
@@ -137,13 +130,7 @@ impl PostProcessorEntry {
     /// The entry of a plugin type; `krate` as in [`About`].
     pub const fn of<P: PostProcessorPlugin>(krate: &'static str) -> Self {
         Self {
-            about: About {
-                key: P::TYPE,
-                krate,
-                about: P::ABOUT,
-                fields: decode::field_names::<P::Config>,
-                schema: schema_of::<P::Config>,
-            },
+            about: About::of::<P::Config>(P::TYPE, krate, P::ABOUT),
             prepare: |node, cx, how| {
                 decode::prepare(node, how, |config| {
                     P::prepare(config, cx).map(|p| Box::new(p) as Box<dyn PostProcessor>)
@@ -157,13 +144,7 @@ impl CommunicatorEntry {
     /// The entry of a plugin type; `krate` as in [`About`].
     pub const fn of<P: CommunicatorPlugin>(krate: &'static str) -> Self {
         Self {
-            about: About {
-                key: P::TYPE,
-                krate,
-                about: P::ABOUT,
-                fields: decode::field_names::<P::Config>,
-                schema: schema_of::<P::Config>,
-            },
+            about: About::of::<P::Config>(P::TYPE, krate, P::ABOUT),
             prepare: |node, cx, how| {
                 decode::prepare(node, how, |config| P::prepare(config, cx).map(|p| Arc::new(p) as Arc<dyn Connector>))
             },
@@ -171,7 +152,7 @@ impl CommunicatorEntry {
     }
 }
 
-fn schema_of<T: schemars::JsonSchema>() -> Schema {
+fn schema_of<T: JsonSchema>() -> Schema {
     schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()
 }
 

@@ -18,6 +18,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 import faults
+import mends
 import state
 
 
@@ -54,7 +55,7 @@ class Endpoint:
 
     def _answer(self, environ, start_response):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        environ["wsgi.input"] = io.BytesIO(body)
+        environ["wsgi.input"], environ[mends.BODY] = io.BytesIO(body), body
         path = environ["PATH_INFO"]
         if path.startswith("/rig/"):
             return self._answer_rig(path, body, start_response)

@@ -21,12 +21,12 @@ READY_SECONDS = 20
 class Machine:
     """A started machine. `root` is its root directory as seen from outside, for as long as it lives."""
 
-    def __init__(self, endpoint_port: int, log: pathlib.Path, system: str, history: bool):
+    def __init__(self, endpoint_port: int, log: pathlib.Path, system: str, prepare: str):
         self.port = free_port()
         self._log = open(log, "wb")
         self._process = subprocess.Popen(
             [*unprivileged(), "unshare", "--user", "--", "sh", "-c", ENTER, "sh", INSIDE.read_text(),
-             str(self.port), str(endpoint_port), system, "history" if history else ""],
+             str(self.port), str(endpoint_port), system, prepare],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True, cwd="/",
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
         )  # fmt: skip
@@ -51,7 +51,8 @@ class Machine:
                         return
             except OSError:
                 time.sleep(0.05)
-        raise RuntimeError(f"the machine's sshd did not start: {log.read_text().strip()}")
+        state = "still running" if self._process.poll() is None else f"ended with {self._process.returncode}"
+        raise RuntimeError(f"no SSH server on the machine ({state}): {log.read_text().strip() or 'it said nothing'}")
 
     def close(self) -> None:
         """Ends every process of the machine; its files go with it."""

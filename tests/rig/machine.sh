@@ -1,12 +1,13 @@
 # The inside of the rig's machine: runs as process 1 of fresh user, mount and process namespaces (machine.py makes them),
 # lays out a small root in memory, leaves the host's root for good, and serves SSH until its standard input closes.
 #
-# Arguments: the SSH port, the port of the EC2 endpoint, the system (flatcar or coreos), "history" or "".
+# Arguments: the SSH port, the port of the EC2 endpoint, the system (flatcar or coreos), shell lines to run as root before
+# the first login.
 #
 # From the host it keeps programs and libraries, read-only. It never sees the host's /etc (but for two harmless parts),
 # /home, /root, /tmp or /var, and its root user is no one on the host.
 set -eu
-ssh_port=$1 endpoint_port=$2 system=$3 history=$4
+ssh_port=$1 endpoint_port=$2 system=$3 prepare=$4
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 
@@ -72,7 +73,6 @@ for file in authorized_keys authorized_keys.d/coreos-metadata authorized_keys.d/
     cp tmp/first-boot.pub "home/core/.ssh/$file"
 done
 rm tmp/first-boot tmp/first-boot.pub
-if [ -n "$history" ]; then echo 'echo hunter2' | tee home/core/.bash_history >root/.bash_history; fi
 chown -R 500:500 home/core
 
 # There is no password to ask for and no policy to apply: sudo is a set-user-id setpriv behind the options people use.
@@ -137,6 +137,7 @@ umount -l /host
 rmdir /host
 
 ssh-keygen -A >/dev/null
+sh -euc "$prepare"
 /usr/sbin/sshd -D -e -f /opt/rig/sshd_config &
 
 # When the rig goes, however it goes, this pipe closes; the end of process 1 ends everything in here.

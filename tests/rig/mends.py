@@ -6,6 +6,7 @@ Each function says what moto 5.2 does without it. Nothing here knows about Gaia.
 import copy
 import datetime
 
+import flask
 from moto.core.responses import ActionResult
 from moto.ec2 import utils
 from moto.ec2.exceptions import DependencyViolationError, EC2ClientError
@@ -22,6 +23,8 @@ from werkzeug.exceptions import HTTPException
 import faults
 
 
+# Where the endpoint keeps a request's body in its environment: whoever parses the form uses up the original.
+BODY = "rig.body"
 ENDED = ("shutting-down", "terminated")
 
 
@@ -32,13 +35,14 @@ def mend_moto() -> None:
     AmisResponse.copy_image = copy_image
     ElasticBlockStore.describe_snapshots = describe_snapshots
     InstanceResponse.run_instances = run_once_per_token(InstanceResponse.run_instances)
-    Instance.terminate = terminate_again(Instance.terminate)
+    Instance.terminate = terminate_whole_and_once(Instance.terminate)
     EC2Backend.delete_security_group = keep_groups_in_use(EC2Backend.delete_security_group)
     # moto: answers 500 to this filter.
     utils.filter_dict_attribute_mapping["client-token"] = "client_token"
     access_control.IAMPolicyStatement._check_element_matches = match_in_any_case(
         access_control.IAMPolicyStatement._check_element_matches
     )
+    access_control.IAMRequest.check_signature = check_signature_of_bytes(access_control.IAMRequest.check_signature)
     access_control.IAMRequest._raise_access_denied = refuse_action
     access_control.IAMRequest._raise_invalid_access_key = refuse_credentials
     access_control.IAMRequest._raise_signature_does_not_match = refuse_credentials
@@ -186,13 +190,16 @@ def run_once_per_token(run):
     return run_instances
 
 
-def terminate_again(terminate):
-    """moto: terminating a terminated instance complains about its network interface. EC2: it changes nothing."""
+def terminate_whole_and_once(terminate):
+    """moto: leaves the network interface that came with the instance, and to terminate twice is an error about it."""
 
-    def terminate_once(self: Instance):
-        return copy.copy(self._state) if self._state.name in ENDED else terminate(self)
+    def terminate_instance(self: Instance):
+        if self._state.name in ENDED:
+            return copy.copy(self._state)
+        self.nics[0].delete_on_termination = True
+        return terminate(self)
 
-    return terminate_once
+    return terminate_instance
 
 
 def keep_groups_in_use(delete):
@@ -219,6 +226,16 @@ def match_in_any_case(matches):
         return any(self._match(pattern.lower(), value.lower()) for pattern in patterns)
 
     return check_element_matches
+
+
+def check_signature_of_bytes(check):
+    """moto: checks a signature over the form as it would encode it, not as it came (a space is `+` or `%20`)."""
+
+    def check_signature(self) -> None:
+        self._body = flask.request.environ[BODY]
+        check(self)
+
+    return check_signature
 
 
 class Refusal(HTTPException):

@@ -18,6 +18,8 @@ import tempfile
 import threading
 import urllib.request
 
+# The modules beside this one are imported from the repository, which is to stay clean.
+sys.dont_write_bytecode = True
 # Read by moto when it is imported: only our images exist, and an unknown image or key pair is an error, as in EC2.
 os.environ.update(
     MOTO_EC2_LOAD_DEFAULT_AMIS="false", MOTO_ENABLE_AMI_VALIDATION="true", MOTO_ENABLE_KEYPAIR_VALIDATION="true"
@@ -36,7 +38,9 @@ def arguments() -> argparse.Namespace:
     start.add_argument("--settle", type=float, default=0, metavar="SECONDS", help="time between states")
     start.add_argument("--region", default="us-west-2")
     start.add_argument("--system", choices=("flatcar", "coreos"), default="flatcar", help="whose /boot the machine has")
-    start.add_argument("--history", action="store_true", help="leave shell histories on the machine")
+    start.add_argument(
+        "--prepare", default="", metavar="SHELL", help="run on the machine as root before the first login"
+    )
     for name in ("dump", "show"):
         commands.add_parser(name).add_argument("endpoint")
     return parser.parse_args()
@@ -52,12 +56,15 @@ def main() -> None:
 
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: over.set())
+        # Whoever starts the rig in the background keeps Ctrl-C for the build: its clean-up still needs the endpoint.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: over.set())
     with tempfile.TemporaryDirectory(prefix="gaia-rig-") as directory:
         serve(options, pathlib.Path(directory), over)
 
 
 def serve(options: argparse.Namespace, directory: pathlib.Path, over: threading.Event) -> None:
+    # Here, for moto is slow to load and the other commands do without it.
     import delays
     import endpoint
     import machine
@@ -68,7 +75,7 @@ def serve(options: argparse.Namespace, directory: pathlib.Path, over: threading.
     calls_log, sshd_log = directory / "calls.jsonl", directory / "sshd.log"
     server = endpoint.Endpoint(calls_log, options.latency / 1000)
     try:
-        box = machine.Machine(server.port, sshd_log, options.system, options.history)
+        box = machine.Machine(server.port, sshd_log, options.system, options.prepare)
         try:
             seeded = seed.seed(server.url, options.region, options.iam)
             server.admin = seeded.admin
@@ -116,7 +123,9 @@ def summary(found: dict) -> str:
                     f"  {mapping['DeviceName']}: {disk.get('VolumeSize')} GiB {disk.get('VolumeType')}, "
                     f"{disk.get('SnapshotId')} with {len(tags_of.get(disk.get('SnapshotId'), {}))} tags"
                 )
-        others = [f"{len(kinds[kind])} {kind.replace('_', ' ')}" for kind in kinds if kind not in ("images", "snapshots")]
+        others = [
+            f"{len(kinds[kind])} {kind.replace('_', ' ')}" for kind in kinds if kind not in ("images", "snapshots")
+        ]
         lines.append(f"  {len(kinds['snapshots'])} snapshots, {', '.join(others)}")
     return "".join(f"{line}\n" for line in lines or ["nothing"])
 

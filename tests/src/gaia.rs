@@ -104,7 +104,8 @@ impl<'a> Gaia<'a> {
         let text = std::fs::read_to_string(self.path(file)).expect("the file is there");
         let mut json: Value = serde_json::from_str(&text).expect("the file is JSON");
         change(&mut json);
-        std::fs::write(self.path(file), serde_json::to_string_pretty(&json).expect("JSON can be written")).expect("a file");
+        std::fs::write(self.path(file), serde_json::to_string_pretty(&json).expect("JSON can be written"))
+            .expect("a file");
     }
 
     /// Changes the builder of the template.
@@ -161,7 +162,8 @@ impl<'a> Gaia<'a> {
         let (stdout, stderr) = (self.path("stdout.txt"), self.path("stderr.txt"));
         let file = |path| std::fs::File::create(path).expect("a temporary file");
         let begun = Instant::now();
-        let mut child = command.stdout(file(&stdout)).stderr(file(&stderr)).spawn().expect("the program can be started");
+        let mut child =
+            command.stdout(file(&stdout)).stderr(file(&stderr)).spawn().expect("the program can be started");
         let status = loop {
             if let Some(status) = child.try_wait().expect("a child can be waited for") {
                 break status;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde::Deserialize;
@@ -95,9 +95,13 @@ impl Rig {
         log.lines().map(|line| serde_json::from_str(line).expect("a call is JSON")).collect()
     }
 
-    /// A path inside the machine, seen from this host.
-    pub fn machine(&self, path: &str) -> PathBuf {
+    fn machine(&self, path: &str) -> PathBuf {
         self.ready.sandbox.join(path.trim_start_matches('/'))
+    }
+
+    /// Whether the machine has a file there.
+    pub fn has(&self, path: &str) -> bool {
+        self.machine(path).symlink_metadata().is_ok()
     }
 
     /// What the machine's sshd logged: for a test that fails.
@@ -140,7 +144,8 @@ impl State {
     /// Everything, a line per resource: for comparing before and after, and for reading when that fails.
     pub fn lines(&self) -> Vec<String> {
         let regions = self.0.as_object().into_iter().flatten();
-        let kinds = regions.flat_map(|(r, kinds)| kinds.as_object().into_iter().flatten().map(move |(k, list)| (r, k, list)));
+        let kinds =
+            regions.flat_map(|(r, kinds)| kinds.as_object().into_iter().flatten().map(move |(k, list)| (r, k, list)));
         let lines = kinds.flat_map(|(region, kind, list)| {
             list.as_array().into_iter().flatten().map(move |resource| format!("{region} {kind} {}", name(resource)))
         });
@@ -152,9 +157,4 @@ fn name(resource: &Value) -> String {
     let keys = ["ImageId", "SnapshotId", "InstanceId", "VolumeId", "KeyName", "GroupName", "NetworkInterfaceId"];
     let found = keys.iter().find_map(|key| resource[*key].as_str());
     found.map_or_else(|| resource.to_string(), str::to_owned)
-}
-
-/// Whether a path exists inside the machine; `false` also when the machine is gone, so ask while the rig lives.
-pub fn exists(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
 }

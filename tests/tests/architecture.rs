@@ -1,5 +1,7 @@
 //! The invariants of ARCHITECTURE.md that can be read off the manifests.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+
 use std::collections::BTreeMap;
 
 use gaia_tests::repository;
@@ -40,7 +42,12 @@ fn arrows_point_to_builder_core() {
 #[test]
 fn a_library_with_types_of_its_own_is_named_in_one_crate() {
     let all = dependencies();
-    for (library, home) in [("aws-sdk-ec2", "builder-amazon-ebs"), ("aws-config", "builder-amazon-ebs"), ("russh", "communicator-ssh"), ("clap", "gaia-cli")] {
+    for (library, home) in [
+        ("aws-sdk-ec2", "builder-amazon-ebs"),
+        ("aws-config", "builder-amazon-ebs"),
+        ("russh", "communicator-ssh"),
+        ("clap", "gaia-cli"),
+    ] {
         let users: Vec<_> = all.iter().filter(|(_, uses)| uses.iter().any(|d| d == library)).map(|(k, _)| k).collect();
         assert_eq!(users, [home], "{library}");
     }

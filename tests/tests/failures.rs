@@ -1,5 +1,10 @@
 //! A build that fails at each step in turn leaves nothing and says why in one screen.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
 use gaia_tests::{Gaia, Ran, Rig};
 use serde_json::{Value, json};
 
@@ -40,17 +45,37 @@ fn each_step_that_fails_leaves_nothing_and_says_why() {
         (json!({"deny": ["CreateSecurityGroup"]}), none(), none(), denied),
         (json!({"deny": ["AuthorizeSecurityGroupIngress"]}), none(), none(), denied),
         (json!({"deny": ["RunInstances"]}), none(), none(), "allow ec2:RunInstances to this user or role"),
-        (json!({"fail": {"RunInstances": "InsufficientInstanceCapacity"}}), json!({"max_retries": 1}), none(), "InsufficientInstanceCapacity"),
+        (
+            json!({"fail": {"RunInstances": "InsufficientInstanceCapacity"}}),
+            json!({"max_retries": 1}),
+            none(),
+            "InsufficientInstanceCapacity",
+        ),
         (json!({"deny": ["DescribeInstances"]}), none(), none(), denied),
         (none(), json!({"ssh_username": "nobody-here", "ssh_timeout": "5s"}), none(), "Timeout waiting for SSH"),
         (none(), json!({"ssh_port": 1, "ssh_timeout": "3s"}), none(), "onnection refused"),
-        (none(), none(), json!({"inline": ["echo out of luck >&2", "exit 3"]}), "Script exited with non-zero exit status: 3. Allowed exit codes are: [0]"),
+        (
+            none(),
+            none(),
+            json!({"inline": ["echo out of luck >&2", "exit 3"]}),
+            "Script exited with non-zero exit status: 3. Allowed exit codes are: [0]",
+        ),
         (json!({"deny": ["StopInstances"]}), none(), none(), denied),
-        (json!({"fail": {"CreateImage": "InvalidParameterCombination"}}), none(), none(), "ec2:CreateImage was refused: InvalidParameterCombination"),
+        (
+            json!({"fail": {"CreateImage": "InvalidParameterCombination"}}),
+            none(),
+            none(),
+            "ec2:CreateImage was refused: InvalidParameterCombination",
+        ),
         (json!({"deny": ["CreateTags"]}), none(), none(), "Error adding tags to Resources"),
         (json!({"deny": ["CopyImage"]}), json!({"ami_regions": ["eu-west-1"]}), none(), "Error Copying AMI"),
         (none(), json!({"ami_regions": ["mars-north-1"]}), none(), "Invalid region(s): mars-north-1"),
-        (json!({"deny": ["ModifyImageAttribute"]}), json!({"ami_users": ["111122223333"]}), none(), "Error modify AMI attributes"),
+        (
+            json!({"deny": ["ModifyImageAttribute"]}),
+            json!({"ami_users": ["111122223333"]}),
+            none(),
+            "Error modify AMI attributes",
+        ),
     ];
     for (faults, builder, provisioner, why) in rows {
         let gaia = Gaia::new(&rig);
@@ -67,7 +92,15 @@ fn each_step_that_fails_leaves_nothing_and_says_why() {
 #[test]
 fn a_reply_that_is_lost_after_the_call_took_effect_costs_nothing() {
     let rig = Rig::start(&[]);
-    for action in ["CreateKeyPair", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "RunInstances", "CreateImage", "CreateTags", "StopInstances"] {
+    for action in [
+        "CreateKeyPair",
+        "CreateSecurityGroup",
+        "AuthorizeSecurityGroupIngress",
+        "RunInstances",
+        "CreateImage",
+        "CreateTags",
+        "StopInstances",
+    ] {
         let gaia = Gaia::new(&rig);
         gaia.provisioner(json!({"inline": ["true"]}));
         gaia.builder(json!({"ami_name": format!("lost reply of {action}")}));
@@ -121,13 +154,14 @@ fn what_abort_leaves_cleanup_takes_away_naming_each_thing() {
     assert_eq!(gaia.run(&["cleanup"]).code(), Some(0), "again: nothing to do");
 }
 
+fn write(gaia: &Gaia<'_>, file: &str, text: &str) {
+    std::fs::write(gaia.path(file), text).unwrap();
+}
+
 #[test]
 fn bad_input_is_refused_with_its_place_before_anything_is_created() {
     type Change = fn(&Gaia<'_>);
     let rig = Rig::start(&[]);
-    fn write(gaia: &Gaia<'_>, file: &str, text: &str) {
-        std::fs::write(gaia.path(file), text).unwrap();
-    }
     let rows: [(&str, Change, &[&str], &[&str]); 12] = [
         ("not JSON", |g| write(g, "gaia-hub.json", "{\n  \"builders\": [}\n"), &[], &["gaia-hub.json:2:16"]),
         ("vars are not JSON", |g| write(g, "vars.json", "name_prefix = 1"), &[], &["vars.json:1:1"]),
@@ -144,8 +178,18 @@ fn bad_input_is_refused_with_its_place_before_anything_is_created() {
             &["provisoners", "did you mean `provisioners`?"],
         ),
         ("unknown key", |g| g.builder(json!({"ami_nam": "x"})), &[], &["ami_nam", "did you mean `ami_name`?"]),
-        ("unset variable", |g| g.edit("vars.json", |v| drop(v.as_object_mut().unwrap().remove("version"))), &[], &["version", "required variable not set"]),
-        ("unknown build type", |_| {}, &["-var", "build_type=amazon-esb"], &["amazon-esb", "did you mean `amazon-ebs`?"]),
+        (
+            "unset variable",
+            |g| g.edit("vars.json", |v| drop(v.as_object_mut().unwrap().remove("version"))),
+            &[],
+            &["version", "required variable not set"],
+        ),
+        (
+            "unknown build type",
+            |_| {},
+            &["-var", "build_type=amazon-esb"],
+            &["amazon-esb", "did you mean `amazon-ebs`?"],
+        ),
         ("missing script", |g| g.provisioner(json!({"inline": null, "script": "no-such.sh"})), &[], &["no-such.sh"]),
         ("missing user data", |_| {}, &["-var", "user_data_file=no-such.ign"], &["no-such.ign", "gaia-hub.json:"]),
         (
@@ -193,27 +237,30 @@ fn a_scripts_exit_code_and_error_output_reach_the_user() {
     assert!(ran.all().contains("    amazon-ebs: to the error output"), "{}", ran.all());
 }
 
+/// Starts a build whose script sleeps, and comes back when it does: the process, its output from there on, and what it said before.
+fn sleeping_build(gaia: &Gaia<'_>) -> (Child, BufReader<ChildStdout>, String) {
+    gaia.provisioner(json!({"inline": ["echo going to sleep", "sleep 100"]}));
+    let arguments = ["build", "-var-file=vars.json", "gaia-hub.json"];
+    let mut command = gaia.command(gaia_tests::gaia_binary(), &arguments);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("going to sleep") {
+        assert_ne!(stdout.read_line(&mut said).unwrap(), 0, "ended early: {said}");
+    }
+    (child, stdout, said)
+}
+
 #[test]
 fn ctrl_c_cancels_and_cleans_up() {
     let rig = Rig::start(&[]);
     let gaia = Gaia::new(&rig);
-    gaia.provisioner(json!({"inline": ["echo going to sleep", "sleep 100"]}));
     let before = rig.state();
-    let arguments = ["build", "-var-file=vars.json", "gaia-hub.json"];
-    let mut command = gaia.command(gaia_tests::gaia_binary(), &arguments);
-    command.stdout(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-    let mut seen = String::new();
-    while !seen.contains("going to sleep") {
-        assert_ne!(std::io::BufRead::read_line(&mut stdout, &mut seen).unwrap(), 0, "ended early: {seen}");
-    }
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    std::io::Read::read_to_string(&mut stdout, &mut seen).unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(1), "{seen}");
-    assert!(seen.contains("Cleanly cancelled builds after being interrupted."), "{seen}");
+    let (mut child, mut stdout, mut said) = sleeping_build(&gaia);
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    stdout.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("Cleanly cancelled builds after being interrupted."), "{said}");
     assert_eq!(rig.state().lines(), before.lines());
     assert_eq!(gaia.ledgers(), Vec::<String>::new());
 }
@@ -222,17 +269,8 @@ fn ctrl_c_cancels_and_cleans_up() {
 fn what_kill_leaves_cleanup_takes_away() {
     let rig = Rig::start(&[]);
     let gaia = Gaia::new(&rig);
-    gaia.provisioner(json!({"inline": ["echo going to sleep", "sleep 100"]}));
     let before = rig.state();
-    let arguments = ["build", "-var-file=vars.json", "gaia-hub.json"];
-    let mut command = gaia.command(gaia_tests::gaia_binary(), &arguments);
-    command.stdout(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-    let mut seen = String::new();
-    while !seen.contains("going to sleep") {
-        assert_ne!(std::io::BufRead::read_line(&mut stdout, &mut seen).unwrap(), 0, "ended early: {seen}");
-    }
+    let (mut child, _stdout, _said) = sleeping_build(&gaia);
     let running = gaia.run(&["cleanup"]);
     assert!(running.all().contains("running"), "a build that runs is left alone: {}", running.all());
     child.kill().unwrap();

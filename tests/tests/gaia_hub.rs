@@ -16,10 +16,6 @@ const SENSITIVE: [&str; 6] = [
     "/etc/machine-id",
 ];
 
-fn exists(rig: &Rig, path: &str) -> bool {
-    rig.machine(path).symlink_metadata().is_ok()
-}
-
 fn tag_keys(resource: &Value) -> Vec<&str> {
     let mut keys: Vec<_> = resource["Tags"].as_object().into_iter().flatten().map(|(k, _)| k.as_str()).collect();
     keys.sort_unstable();
@@ -61,7 +57,7 @@ fn the_gaia_hub_image_is_built_with_the_output_that_users_know() {
     let gaia = Gaia::new(&rig);
     let before = rig.state();
     for path in SENSITIVE {
-        assert!(exists(&rig, path), "{path} is there before");
+        assert!(rig.has(path), "{path} is there before");
     }
 
     let ran = gaia.build(&[]);
@@ -72,9 +68,9 @@ fn the_gaia_hub_image_is_built_with_the_output_that_users_know() {
     assert_eq!(masked(&ran.stdout), expected);
     check_the_image(&rig, &before);
     for path in SENSITIVE {
-        assert!(!exists(&rig, path), "{path} is gone after");
+        assert!(!rig.has(path), "{path} is gone after");
     }
-    assert!(exists(&rig, "/boot/flatcar/first_boot"));
+    assert!(rig.has("/boot/flatcar/first_boot"));
     assert_eq!(gaia.ledgers(), Vec::<String>::new());
     assert!(ran.stdout.contains(&rig.ready.source_ami), "the newest Flatcar of its owner, not another's newer image");
 }
@@ -94,7 +90,8 @@ fn the_policy_of_the_guide_is_enough_and_no_other_action_is_called() {
 
     let policy = std::fs::read_to_string(gaia_tests::repository().join("examples/gaia-hub/iam-policy.json")).unwrap();
     let policy: Value = serde_json::from_str(&policy).unwrap();
-    let allowed: Vec<_> = policy["Statement"][0]["Action"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let allowed: Vec<_> =
+        policy["Statement"][0]["Action"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     for call in rig.calls() {
         let action = format!("ec2:{}", call.action);
         assert!(allowed.iter().any(|a| a.eq_ignore_ascii_case(&action)), "{action} is not in the policy");
@@ -116,7 +113,7 @@ fn coreos_as_it_was_is_one_var_away() {
     assert_eq!(ran.code(), Some(0), "{}", ran.all());
     let images = rig.state().of(&rig.ready.region, "images");
     assert_eq!(images[0]["Tags"]["OS"], "CoreOS Stable");
-    assert!(exists(&rig, "/boot/coreos/first_boot"));
+    assert!(rig.has("/boot/coreos/first_boot"));
 }
 
 #[test]
@@ -163,7 +160,10 @@ fn an_image_of_the_same_name_is_replaced_only_when_the_new_one_is_ready() {
 
     let refused = gaia.build(&[]);
     assert_eq!(refused.code(), Some(1));
-    let text = format!("Error: AMI Name: 'Blockstack.Gaia.Hub_1549643256' is used by an existing AMI: {}", old.as_str().unwrap());
+    let text = format!(
+        "Error: AMI Name: 'Blockstack.Gaia.Hub_1549643256' is used by an existing AMI: {}",
+        old.as_str().unwrap()
+    );
     assert!(refused.stderr.contains(&text), "{}", refused.all());
 
     // The new image cannot be made: the old one must still be there.

@@ -22,7 +22,7 @@ pub(crate) async fn copy(stage: &Stage<'_>, home: &str, tags: &FinalTags) -> Res
     }
     cx.events.message("Waiting for all copies to complete...");
     let copies = regions.into_iter().map(|region| async move {
-        let copied = one(stage, home, region, tags).await;
+        let copied = Box::pin(one(stage, home, region, tags)).await;
         copied.map(|image| (region.clone(), image)).map_err(|e| match e {
             BuildError::Failed(text) => {
                 BuildError::failed(format!("Error Copying AMI ({home}) to region ({region}): {text}"))
@@ -60,7 +60,7 @@ async fn one(stage: &Stage<'_>, home: &str, region: &str, tags: &FinalTags) -> R
         Ok(Created { id: id.clone(), value: id })
     };
     let new = image::new_image(stage, &settings.ami_name, region, Lifetime::Artifact);
-    let id = cx.ledger.create(new, created).await?;
+    let id = Box::pin(stage.create(new, created)).await?;
     let copied = image::available(stage, &there.images, &id, region).await?.map_err(BuildError::failed)?;
     image::with_snapshots(stage, region, copied).await
 }

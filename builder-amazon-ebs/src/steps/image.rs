@@ -30,7 +30,7 @@ pub(crate) async fn create(
     cx.events.say(format!("Creating the AMI: {name}"));
     let mut tries = 1;
     loop {
-        let id = ask(stage, instance, name, lifetime, tags).await?;
+        let id = Box::pin(ask(stage, instance, name, lifetime, tags)).await?;
         cx.events.message(format!("AMI: {id}"));
         cx.events.say("Waiting for AMI to become ready...");
         match available(stage, &stage.home.images, &id, &stage.home.name).await? {
@@ -88,7 +88,7 @@ async fn ask(
         };
         Ok(Created { id: id.clone(), value: id })
     };
-    stage.cx.ledger.create(new_image(stage, name, &stage.home.name, lifetime), created).await
+    Box::pin(stage.create(new_image(stage, name, &stage.home.name, lifetime), created)).await
 }
 
 /// The ledger's word for an image; snapshots that the template names are the user's and are never deleted with it.
@@ -116,7 +116,7 @@ pub(crate) async fn available(
         what: format!("AMI {id} in {region} to become available"),
         patience: stage.settings.polling.image,
     };
-    images.wait(id, wait, |seen| is_available(id, region, seen)).await
+    Ok(images.wait(id, wait, |seen| is_available(id, region, seen)).await?)
 }
 
 fn is_available(id: &str, region: &str, seen: Option<&Image>) -> Step<Result<Image, String>> {

@@ -24,7 +24,7 @@ pub(crate) struct Key {
 pub(crate) async fn key_pair(stage: &Stage<'_>, tags: &[(String, String)]) -> Result<Key, BuildError> {
     let events = &stage.cx.events;
     match &stage.settings.key_pair {
-        KeyPair::Temporary { name, ed25519 } => temporary(stage, name.as_deref(), *ed25519, tags).await,
+        KeyPair::Temporary { name, ed25519 } => Box::pin(temporary(stage, name.as_deref(), *ed25519, tags)).await,
         KeyPair::Existing { name, by } => {
             match (by, name) {
                 (Identity::File, _) => events.say("Using existing SSH private key"),
@@ -65,7 +65,7 @@ async fn temporary(
         };
         Ok(made)
     };
-    let private = cx.ledger.create(new, call).await?;
+    let private = Box::pin(stage.create(new, call)).await?;
     Ok(Key { name: Some(name), private: Some(private) })
 }
 

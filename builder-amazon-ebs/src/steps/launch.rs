@@ -81,7 +81,7 @@ pub(crate) async fn launch(stage: &Stage<'_>, with: Launch<'_>) -> Result<String
             instance.and_then(|i| i.instance_id).ok_or_else(|| ApiError::incomplete("RunInstances", "instance id"))?;
         Ok(Created { id: id.clone(), value: id })
     };
-    let id = cx.ledger.create(new(reclaim::INSTANCE, &token), call).await?;
+    let id = Box::pin(stage.create(new(reclaim::INSTANCE, &token), call)).await?;
     cx.events.message(format!("Instance ID: {id}"));
     Ok(id)
 }

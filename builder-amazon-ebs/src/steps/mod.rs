@@ -16,8 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_ec2::types::Filter;
+use builder_core::ledger::{CreateError, Created, NewResource};
 use builder_core::render::render_map;
-use builder_core::{BuildContext, BuildError, Deferred, DeferredMap, RenderData};
+use builder_core::{BuildContext, BuildError, Cancelled, Deferred, DeferredMap, RenderData};
 
 use crate::api_error::ApiError;
 use crate::cloud::{Cloud, Regional};
@@ -47,6 +48,21 @@ impl Stage<'_> {
         Ok(render_map(what, map, &*self.cx.renderer, data)?)
     }
 
+    /// Creates a resource through the ledger. A cancellation lets the call come to its end, since one that is dropped on its way may
+    /// still take effect; only hurry drops it, and then the clean-up looks for what it made.
+    pub(crate) async fn create<T>(
+        &self,
+        new: NewResource,
+        call: impl Future<Output = Result<Created<T>, CreateError>>,
+    ) -> Result<T, BuildError> {
+        let cancel = self.cx.cancel.for_cleanup();
+        let call = async {
+            let cut_short = |e: Cancelled| CreateError { error: e.into(), refused: false };
+            cancel.run(Box::pin(call)).await.map_err(cut_short)?
+        };
+        self.cx.ledger.create(new, call).await
+    }
+
     /// Renders a text.
     pub(crate) fn text(&self, text: &Deferred, data: &RenderData) -> Result<String, BuildError> {
         Ok(text.render(&*self.cx.renderer, data)?)
@@ -61,12 +77,13 @@ pub(crate) async fn both<A, B, F: Future<Output = Result<B, BuildError>>>(
     second: impl FnOnce(BuildContext) -> F,
 ) -> Result<(A, B), BuildError> {
     let (events, held) = cx.events.hold();
-    let second = second(cx.with_events(events));
-    let first = async {
+    // The SDK's futures are large: on the heap, they do not fill the stack of whoever polls them.
+    let second = Box::pin(second(cx.with_events(events)));
+    let first = Box::pin(async {
         let result = first.await;
         held.release().await;
         result
-    };
+    });
     let (first, second) = tokio::join!(first, second);
     Ok((first?, second?))
 }

@@ -24,7 +24,7 @@ pub(crate) async fn replace(
 ) -> Result<Image, BuildError> {
     let (cx, settings) = (stage.cx, stage.settings);
     let interim = reclaim::temporary_name(&cx.build_id);
-    let made = image::create(stage, instance, &interim, Lifetime::Temporary, tags).await?;
+    let made = Box::pin(image::create(stage, instance, &interim, Lifetime::Temporary, tags)).await?;
     let made = image::with_snapshots(stage, &stage.home.name, made).await?;
 
     completed(stage, &made).await?;
@@ -44,7 +44,7 @@ pub(crate) async fn replace(
         Ok(Created { id: id.clone(), value: id })
     };
     let new = image::new_image(stage, &settings.ami_name, &stage.home.name, Lifetime::Artifact);
-    let id = match cx.ledger.create(new, registered).await {
+    let id = match Box::pin(stage.create(new, registered)).await {
         Ok(id) => id,
         Err(e) => return Err(put_back(stage, old, e).await),
     };
@@ -79,7 +79,7 @@ async fn completed(stage: &Stage<'_>, image: &Image) -> Result<(), BuildError> {
             };
         stage.home.snapshots.wait(&id, wait, until).await
     });
-    futures_util::future::try_join_all(waits).await.map(drop)
+    Ok(futures_util::future::try_join_all(waits).await.map(drop)?)
 }
 
 async fn deregister(stage: &Stage<'_>, region: &str, image: &Image) -> Result<(), BuildError> {

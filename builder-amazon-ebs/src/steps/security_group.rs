@@ -48,7 +48,7 @@ pub(crate) async fn security_groups(
             Ok(ids)
         }
         SecurityGroups::Temporary { cidrs } => {
-            let id = temporary(stage, network, tags).await?;
+            let id = Box::pin(temporary(stage, network, tags)).await?;
             if let Some(port) = port {
                 authorize(stage, &id, port, cidrs).await?;
             }
@@ -88,7 +88,7 @@ async fn temporary(stage: &Stage<'_>, network: &Network, tags: &[(String, String
         };
         Ok(Created { id: id.clone(), value: id })
     };
-    cx.ledger.create(new, call).await
+    Box::pin(stage.create(new, call)).await
 }
 
 async fn authorize(stage: &Stage<'_>, group: &str, port: u16, cidrs: &[String]) -> Result<(), BuildError> {
