@@ -11,7 +11,6 @@ mod connector;
 mod ending;
 mod exec;
 mod keys;
-
 mod session;
 mod settings;
 mod transfer;
