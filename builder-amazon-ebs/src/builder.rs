@@ -70,12 +70,18 @@ impl Builder for AmazonEbs {
         let stage = Stage { cx, settings, cloud: &cloud, home: &home };
 
         // Looking: all at once, nothing is made.
-        let ((old, ()), (source, network)) =
-            both(cx, async { tokio::try_join!(find::name(&stage), find::regions(&stage)) }, |cx| async move {
+        let (old, (source, network)) = both(
+            cx,
+            async {
+                find::regions(&stage).await?;
+                find::name(&stage).await
+            },
+            |cx| async move {
                 let stage = Stage { cx: &cx, ..stage };
                 tokio::try_join!(find::source(&stage), network::network(&stage))
-            })
-            .await?;
+            },
+        )
+        .await?;
         let data = source.data();
         let tags = Tags {
             tags: stage.tags("tags", &settings.tags, &data)?,

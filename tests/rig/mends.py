@@ -33,6 +33,7 @@ def mend_moto() -> None:
     del Ami.block_device_mappings
     AmisResponse.create_image = create_image
     AmisResponse.copy_image = copy_image
+    AmisResponse.modify_image_attribute = describe_too(AmisResponse.modify_image_attribute)
     ElasticBlockStore.describe_snapshots = describe_snapshots
     InstanceResponse.run_instances = run_once_per_token(InstanceResponse.run_instances)
     Instance.terminate = terminate_whole_and_once(Instance.terminate)
@@ -129,6 +130,18 @@ def copy_image(self: AmisResponse) -> ActionResult:
         image.add_tags({tag["key"]: tag["value"] for tag in source.get_tags()})
     keep(backend, image, self._get_param("TagSpecifications", []))
     return ActionResult({"ImageId": image.id})
+
+
+def describe_too(modify):
+    """moto: changes launch permissions only, and ignores a description."""
+
+    def modify_image_attribute(self: AmisResponse) -> ActionResult:
+        description = (self._get_param("Description") or {}).get("Value")
+        if description is not None:
+            self.ec2_backend.describe_images(ami_ids=[self._get_param("ImageId")])[0].description = description
+        return modify(self)
+
+    return modify_image_attribute
 
 
 def describe_snapshots(self: ElasticBlockStore) -> ActionResult:

@@ -154,6 +154,8 @@ fn copies_in_other_regions_carry_the_same_tags() {
 fn an_image_of_the_same_name_is_replaced_only_when_the_new_one_is_ready() {
     let rig = Rig::start(&[]);
     let gaia = Gaia::new(&rig);
+    // The machine's sshd is needed more than once: its host keys must stay.
+    gaia.provisioner(json!({"inline": ["true"]}));
     let first = gaia.build(&[]);
     assert_eq!(first.code(), Some(0), "{}", first.all());
     let old = rig.state().of(&rig.ready.region, "images")[0]["ImageId"].clone();
@@ -168,7 +170,6 @@ fn an_image_of_the_same_name_is_replaced_only_when_the_new_one_is_ready() {
 
     // The new image cannot be made: the old one must still be there.
     rig.faults(&json!({"fail": {"CreateImage": "InvalidParameterCombination"}}));
-    gaia.provisioner(json!({"inline": ["true"]}));
     let failed = gaia.build(&["-force"]);
     assert_eq!(failed.code(), Some(1));
     assert_eq!(rig.state().of(&rig.ready.region, "images")[0]["ImageId"], old);
