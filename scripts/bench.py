@@ -1,7 +1,8 @@
 """Runs packer and gaia in turns on examples/gaia-hub against one rig each time, and prints medians and ratios.
 
-The endpoint answers at once and every state is reached at once, so what is measured is what the tools add: start-up, calls,
-waiting between looks, and transfer. Packer's type is written out, since 1.6.6 takes no variable there; nothing else differs.
+First the endpoint reaches every state at once, so what is measured is start-up, calls and transfer. Then each change of state
+(pending, running, stopping, ...) takes a few seconds, as on EC2, and what is measured is how late a tool notices. Packer's type
+is written out, since 1.6.6 takes no variable there; nothing else differs.
 """
 
 import json
@@ -19,30 +20,37 @@ TOOLS = {"packer 1.6.6": "packer", "gaia": str(ROOT / "target/release/gaia")}
 
 
 def main() -> None:
-    runs = int(sys.argv[1])
+    compare(runs=int(sys.argv[1]), settle=0)
+    compare(runs=1, settle=3)
+
+
+def compare(runs: int, settle: int) -> None:
     samples = {name: [] for name in TOOLS}
     images = {}
     for _ in range(runs):
         for name, program in TOOLS.items():
-            sample, image = build(name, program)
+            sample, image = build(name, program, settle)
             samples[name].append(sample)
             images.setdefault(name, image)
     if len({json.dumps(image, sort_keys=True) for image in images.values()}) != 1:
         sys.exit(f"the images differ: {json.dumps(images, indent=2)}")
 
-    print(f"{runs} builds of examples/gaia-hub each, in turns; medians. The images are the same: name, disks, tags.\n")
+    states = f"{settle} s between states" if settle else "every state at once"
+    print(f"{runs} build(s) of examples/gaia-hub each, in turns, {states}; medians. Same image: name, disks, tags.\n")
     print("| | packer 1.6.6 | gaia | ratio |\n|---|---|---|---|")
     rows = {"wall time, s": "wall", "CPU time, s": "cpu", "peak memory, MiB": "memory", "API calls": "calls"}
     for title, key in rows.items():
         packer, gaia = (statistics.median(s[key] for s in samples[name]) for name in TOOLS)
         print(f"| {title} | {packer:.2f} | {gaia:.2f} | {packer / gaia:.1f} |")
+    print()
 
 
-def build(name: str, program: str) -> tuple[dict, dict]:
+def build(name: str, program: str, settle: int) -> tuple[dict, dict]:
     """One build on a fresh rig: what it cost, and the image without what differs from run to run."""
     rig = subprocess.Popen(
-        [sys.executable, ROOT / "tests/rig/rig.py", "start"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, ROOT / "tests/rig/rig.py", "start", "--settle", str(settle)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
         ready = json.loads(rig.stdout.readline())
         with tempfile.TemporaryDirectory() as directory:

@@ -29,7 +29,7 @@ mod version;
 
 pub use inspect::{InspectedBuilder, InspectedVariable, Inspection, inspect};
 pub use lang::Settings;
-pub use parse::load;
+pub use parse::{load, read};
 pub use plan::{Plan, PlanInput, plan};
 pub use renderer::TemplateRenderer;
 pub use template::{Builder, Filter, PostProcessor, Provisioner, Template, Variable};

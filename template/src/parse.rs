@@ -32,11 +32,24 @@ const POST_PROCESSOR_KEYS: [&str; 5] = ["type", "name", "only", "except", "keep_
 
 /// Reads a template. Gives it with its warnings, or everything that is wrong with it.
 pub fn load(source: Source) -> Result<(Template, Diagnostics), Diagnostics> {
+    match read(source) {
+        (Some(template), found) if !found.has_errors() => Ok((template, found)),
+        (_, found) => Err(found),
+    }
+}
+
+/// Reads what can be read of a template, and tells everything that is wrong with it. With errors it is good for finding more
+/// of them, by planning it, and for nothing else.
+pub fn read(source: Source) -> (Option<Template>, Diagnostics) {
     let source = Arc::new(source);
-    let (root, warnings) = json::parse(&source, RepeatedKeys::Refuse)?;
-    let mut reader = Reader { found: warnings };
-    let template = reader.template(source, &root);
-    if reader.found.has_errors() { Err(reader.found) } else { Ok((template, reader.found)) }
+    match json::parse(&source, RepeatedKeys::Refuse) {
+        Ok((root, warnings)) => {
+            let mut reader = Reader { found: warnings };
+            let template = reader.template(source, &root);
+            (Some(template), reader.found)
+        }
+        Err(found) => (None, found),
+    }
 }
 
 struct Reader {
@@ -204,7 +217,8 @@ impl Reader {
                     let message =
                         format!("variable {name}: the default must be a string or null, found {}", member.value.kind());
                     self.helped(span.as_ref(), message, help);
-                    continue;
+                    // Whoever uses it is not wrong to.
+                    Some(String::new())
                 }
             };
             template.variables.push(Variable {
