@@ -1,7 +1,7 @@
 //! The amazon-ebs builder: launch, provision, image, copy, tag and reclaim on EC2.
 //!
-//! [`builder`] reads as the build goes, top to bottom; each step is a function in [`steps`]. Nothing here cleans up after itself:
-//! every create goes through the ledger, and [`reclaim`] gives back what the ledger names. `aws-sdk-ec2` is named in this crate only
+//! `builder` reads as the build goes, top to bottom; each step is a function in `steps`. Nothing here cleans up after itself:
+//! every create goes through the ledger, and `reclaim` gives back what the ledger names. `aws-sdk-ec2` is named in this crate only
 //! and none of its types leave it.
 
 mod api_error;
