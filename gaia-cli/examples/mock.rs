@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 struct Config {
     /// How the clean-up goes: `slow` waits until it is hurried, `deaf` keeps every worker busy for ever, `stuck` fails.
     cleanup: String,
-    /// Writes so many lines first.
+    /// Writes so many long lines first.
     chatter: u32,
     /// Ends at once, well.
     finish: bool,
@@ -84,7 +84,7 @@ impl Builder for Stubborn {
         };
         cx.ledger.create(thing, async { Ok(Created { id: "thing-1".to_owned(), value: () }) }).await?;
         for n in 0..self.config.chatter {
-            cx.cancel.run(cx.events.output(EventKind::Stdout(format!("line {n}")))).await?;
+            cx.cancel.run(cx.events.output(EventKind::Stdout(format!("line {n}{}", " and so on".repeat(100))))).await?;
         }
         if let Some(error) = &self.config.error {
             return Err(BuildError::failed(error.clone()));

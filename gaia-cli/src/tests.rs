@@ -84,7 +84,7 @@ impl Rig {
 
     /// Runs a command; `@x` stands for the file `x` of the folder.
     fn run(&self, arguments: &[&str]) -> Ran {
-        let (io, stdout, stderr) = crate::testing::io(self.stdin, self.terminal);
+        let (io, stdout, stderr) = testing::io(self.stdin, self.terminal);
         let exit = self.run_with(arguments, io);
         let plain = |text: String| text.replace(&format!("{}/", self.folder.path().display()), "");
         Ran { exit, stdout: plain(stdout.text()), stderr: plain(stderr.text()) }
@@ -519,7 +519,7 @@ fn without_a_place_for_ledgers_nothing_is_built() {
 fn a_reader_that_goes_away_is_exit_code_1_and_everything_is_cleaned_up() {
     let rig = Rig::new(&one_build());
     for command in [["build", "@t.json"].as_slice(), &["version"], &["plugins"], &["-h"]] {
-        let (_, stdout, stderr) = crate::testing::io("", false);
+        let (_, stdout, stderr) = testing::io("", false);
         drop(stdout);
         let stdin = Input { reader: Box::new(std::io::empty()), terminal: false };
         let io = Io { stdin, stdout: Gone::stream(), stderr: stderr.stream(false) };

@@ -116,9 +116,10 @@ fn a_build_that_succeeds_reads_like_the_guide() {
         let kind = if let Some(text) = line.strip_prefix("==> amazon-ebs: ") {
             EventKind::Say(text.to_owned())
         } else if let Some(text) = line.strip_prefix("    amazon-ebs: ") {
-            match text.starts_with("shred") {
-                true => EventKind::Stderr(format!("{text}\r")),
-                false => EventKind::Stdout(text.to_owned()),
+            if text.starts_with("shred") {
+                EventKind::Stderr(format!("{text}\r"))
+            } else {
+                EventKind::Stdout(text.to_owned())
             }
         } else {
             continue;
