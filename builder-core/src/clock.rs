@@ -12,7 +12,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts now. Call it once per process, in a tokio runtime.
+    /// A clock that starts now. Call it once per process.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn start_now() -> Self {
         Self::starting_at(Timestamp::now())

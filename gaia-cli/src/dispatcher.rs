@@ -40,7 +40,9 @@ pub(crate) struct Runtimes {
 impl Runtimes {
     pub(crate) fn start() -> io::Result<Self> {
         let control = Builder::new_current_thread().enable_all().build()?;
-        let workers = Builder::new_multi_thread().thread_name("worker").enable_all().build()?;
+        // Futures of cloud SDKs are large, and an unoptimised build keeps many copies of them on the stack.
+        let workers =
+            Builder::new_multi_thread().thread_name("worker").thread_stack_size(8 << 20).enable_all().build()?;
         Ok(Self { control, workers: workers.handle().clone(), owner: Some(workers) })
     }
 

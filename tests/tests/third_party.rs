@@ -12,7 +12,7 @@ fn a_third_partys_binary_has_its_build_type_and_gaias() {
     // The same versions as the workspace's, in the same folder: the SDK is not compiled once more.
     let folder = TempDir::new().unwrap();
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--offline", "--target-dir"])
+        .args(["build", "--quiet", "--locked", "--offline", "--target-dir"])
         .arg(repository().join("target"))
         .current_dir(&example)
         .status()

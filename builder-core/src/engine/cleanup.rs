@@ -39,27 +39,14 @@ pub struct CleanupOutcome {
     pub found: Vec<String>,
     /// What could not be given back, in words.
     pub left: Vec<String>,
-    /// The build runs; nothing was touched.
-    pub running: bool,
 }
 
 impl Cleanup {
-    /// What every recorded build has left, without touching anything.
-    pub fn look(&self) -> Result<Vec<CleanupOutcome>, BuildError> {
-        let ids = self.store.list()?;
-        ids.iter()
-            .map(|id| {
-                let (replay, running) = self.store.read(id)?;
-                Ok(outcome(id, &replay, running))
-            })
-            .collect()
-    }
-
     /// Gives back what one build has left.
     pub async fn build(&self, build_id: &str) -> Result<CleanupOutcome, BuildError> {
         let (replay, journal) = self.store.open(build_id)?;
         let events = self.events.for_build(if replay.build_name.is_empty() { build_id } else { &replay.build_name });
-        let mut outcome = outcome(build_id, &replay, false);
+        let mut outcome = outcome(build_id, &replay);
         let access = replay.access.clone();
         let ledger = Ledger::resume(journal, replay, events.clone());
         if outcome.found.is_empty() {
@@ -86,13 +73,12 @@ impl Cleanup {
     }
 }
 
-fn outcome(build_id: &str, replay: &Replay, running: bool) -> CleanupOutcome {
+fn outcome(build_id: &str, replay: &Replay) -> CleanupOutcome {
     CleanupOutcome {
         build_id: build_id.to_owned(),
         build_name: replay.build_name.clone(),
         started: replay.started,
         found: replay.remaining().iter().map(ToString::to_string).collect(),
         left: Vec::new(),
-        running,
     }
 }

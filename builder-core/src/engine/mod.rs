@@ -182,7 +182,7 @@ pub struct Outcome {
 
 impl Run {
     /// Looks at the local files of every build, before anything is created.
-    pub async fn preflight(&self, builds: &[PlannedBuild]) -> Diagnostics {
+    pub async fn preflight(builds: &[PlannedBuild]) -> Diagnostics {
         let mut found = Diagnostics::default();
         for build in builds {
             let mut note = |component: &str, node: &Node, result: Result<(), Problems>| {

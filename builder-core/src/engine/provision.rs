@@ -75,7 +75,11 @@ impl Provision for Hook<'_> {
                     self.state().abort = true;
                     return Err(error);
                 }
-                Some(Answer::Cleanup) | None => return Err(error),
+                Some(Answer::Cleanup) | None => {
+                    // Ctrl-C may have been the answer.
+                    cx.cancel.check()?;
+                    return Err(error);
+                }
             }
         }
     }

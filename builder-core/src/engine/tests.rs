@@ -1,3 +1,4 @@
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::json;
@@ -5,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::cancel::Stage;
 use crate::decode::{Decoding, decode_json};
-use crate::ledger::{EntryState, Reclaimer};
+use crate::ledger::{EntryState, OpenReclaimer, Reclaimer};
 use crate::plugin::{PostProcessorPlugin, PrepareContext, ProvisionerPlugin};
 use crate::registry::{
     CommunicatorEntry, PostProcessorEntry, ProvisionerEntry, ReclaimerEntry, Registry, unknown_type,
@@ -197,34 +198,32 @@ async fn what_abort_left_cleanup_takes_away() {
     let (outcome, _) = rig.run(rig.build("mock"), |run| run.on_error = OnError::Abort).await;
     assert_eq!(outcome.left_behind, ["machine machine-2 in nowhere", "network network-1 in nowhere"]);
 
-    let mut registry = Registry::default();
-    registry
-        .add_reclaimer(ReclaimerEntry { provider: "mock", krate: "test", open: |_, _| panic!("not reached") })
-        .unwrap();
-    let (run, _stream) = run(&rig.store);
-    let cleanup = Cleanup {
+    // What opens a reclaimer holds no data of its own: it finds its cloud by what the ledger says, and here in a static.
+    static CLOUD: OnceLock<MockCloud> = OnceLock::new();
+    CLOUD.set(rig.cloud.clone()).unwrap();
+    let open: OpenReclaimer =
+        |_, _| Box::pin(async { Ok(Arc::new(CLOUD.get().unwrap().clone()) as Arc<dyn Reclaimer>) });
+    let (run, mut stream) = run(&rig.store);
+    let mut cleanup = Cleanup {
         store: run.store.clone(),
-        registry: Arc::new(registry),
+        registry: Arc::default(),
         events: run.events.clone(),
         cancel: run.cancel.clone(),
         environment: BTreeMap::new(),
     };
-    let looked = cleanup.look().unwrap();
-    assert_eq!(looked[0].found, outcome.left_behind);
-    assert!(!looked[0].running);
+    let unknown = cleanup.build(&outcome.build_id).await.unwrap_err().to_string();
+    assert!(unknown.contains("used `mock`, which is not linked into this binary"), "{unknown}");
 
-    // The registry's opener has no way to this test's cloud; the rest of the way is the same.
-    let (replay, journal) = rig.store.open(&outcome.build_id).unwrap();
-    let ledger = crate::ledger::Ledger::resume(journal, replay, run.events.clone());
-    let cx = crate::ledger::ReclaimContext {
-        build_id: outcome.build_id.as_str().into(),
-        events: run.events.clone(),
-        cancel: run.cancel.clone(),
-    };
-    assert_eq!(crate::ledger::reclaim(&ledger, &rig.cloud, &cx).await, []);
-    ledger.end().unwrap();
+    let mut registry = Registry::default();
+    registry.add_reclaimer(ReclaimerEntry { provider: "mock", krate: "test", open }).unwrap();
+    cleanup.registry = Arc::new(registry);
+    let cleaned = cleanup.build(&outcome.build_id).await.unwrap();
+    assert_eq!((cleaned.found, cleaned.left), (outcome.left_behind, vec![]));
+    assert_eq!(said(&mut stream), ["==> Deleting machine", "==> Deleting network"]);
     assert_eq!(rig.cloud.resources(), Vec::<String>::new());
-    assert_eq!(cleanup.look().unwrap(), []);
+    assert_eq!(rig.store.list().unwrap(), Vec::<String>::new());
+    let again = cleanup.build(&outcome.build_id).await.unwrap_err().to_string();
+    assert!(again.starts_with("there is no ledger of build"), "{again}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,8 +300,7 @@ async fn preflight_finds_everything_before_anything_is_created() {
     let rig = Rig::new();
     let mut build = rig.build("mock");
     build.provisioners = vec![provisioner(&json!({"missing_file": true})), provisioner(&json!({"missing_file": true}))];
-    let (run, _stream) = run(&rig.store);
-    let found = run.preflight(&[build]).await;
+    let found = Run::preflight(&[build]).await;
     assert_eq!(found.to_string(), "error: provisioner `mock`: no such file by request");
     assert!(rig.cloud.calls().is_empty());
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(mut session: Session, args: &BuildArgs) -> Exit {
         parallel: usize::try_from(args.parallel_builds).ok().filter(|n| *n > 0).unwrap_or(Semaphore::MAX_PERMITS),
         ..plan::default_run(&session, events.clone(), cancel.clone(), store.clone())
     };
-    let found = runtimes.block_on(run.preflight(&builds));
+    let found = runtimes.block_on(Run::preflight(&builds));
     if session.tell(&found) {
         return Exit::Failure;
     }

@@ -1,10 +1,6 @@
 //! `gaia validate`: everything that `gaia build` checks before it creates anything.
 
-use std::sync::Arc;
-
-use builder_core::Cancel;
-use builder_core::event;
-use builder_core::ledger::DirStore;
+use builder_core::engine::Run;
 
 use super::plan;
 use crate::args::ValidateArgs;
@@ -26,9 +22,6 @@ pub(crate) fn run(mut session: Session, args: &ValidateArgs) -> Exit {
 fn whole(session: &mut Session, args: &ValidateArgs) -> Option<()> {
     let registry = session.registry()?;
     let builds = plan::plan(session, &registry, &args.template, false)?;
-    let (events, _stream) = event::channel(session.clock, session.redactor.clone());
-    // Nothing is recorded: the store is never opened.
-    let run = plan::default_run(session, events, Cancel::default(), Arc::new(DirStore::new("")));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -36,6 +29,6 @@ fn whole(session: &mut Session, args: &ValidateArgs) -> Option<()> {
             return None;
         }
     };
-    let found = runtime.block_on(run.preflight(&builds));
+    let found = runtime.block_on(Run::preflight(&builds));
     (!session.tell(&found)).then_some(())
 }
