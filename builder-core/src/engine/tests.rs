@@ -191,6 +191,9 @@ async fn on_error_decides_what_stays() {
     }
 }
 
+/// What opens a reclaimer holds no data of its own: it finds its cloud by what the ledger says, and in the next test here.
+static CLOUD: OnceLock<MockCloud> = OnceLock::new();
+
 #[tokio::test(start_paused = true)]
 async fn what_abort_left_cleanup_takes_away() {
     let rig = Rig::new();
@@ -198,8 +201,6 @@ async fn what_abort_left_cleanup_takes_away() {
     let (outcome, _) = rig.run(rig.build("mock"), |run| run.on_error = OnError::Abort).await;
     assert_eq!(outcome.left_behind, ["machine machine-2 in nowhere", "network network-1 in nowhere"]);
 
-    // What opens a reclaimer holds no data of its own: it finds its cloud by what the ledger says, and here in a static.
-    static CLOUD: OnceLock<MockCloud> = OnceLock::new();
     CLOUD.set(rig.cloud.clone()).unwrap();
     let open: OpenReclaimer =
         |_, _| Box::pin(async { Ok(Arc::new(CLOUD.get().unwrap().clone()) as Arc<dyn Reclaimer>) });

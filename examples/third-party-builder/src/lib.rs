@@ -10,7 +10,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use builder_core::ledger::{CreateError, Created, Entry, Lifetime, NewResource, ReclaimContext, Reclaimer};
 use builder_core::{
-    Artifact, BuildContext, BuildError, Builder, BuilderPlugin, Connector, Machine, PrepareContext, Problems, Provision, Target,
+    Artifact, BuildContext, BuildError, Builder, BuilderPlugin, Connector, Machine, PrepareContext, Problems,
+    Provision, Target,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -33,7 +34,9 @@ pub struct Motd {
 }
 
 builder_core::register_builder!(Motd);
-builder_core::register_reclaimer!("motd", |_access, _environment| Box::pin(async { Ok(Arc::new(Files) as Arc<dyn Reclaimer>) }));
+builder_core::register_reclaimer!("motd", |_access, _environment| Box::pin(async {
+    Ok(Arc::new(Files) as Arc<dyn Reclaimer>)
+}));
 
 impl BuilderPlugin for Motd {
     const TYPE: &'static str = "motd";
@@ -80,7 +83,8 @@ impl Builder for Motd {
         // Provisioners of the template run on whatever the communicator reaches.
         let host = self.connector.host().unwrap_or("localhost").to_owned();
         let communicator = self.connector.connect(cx, Target { address: &host, private_key: None }).await?;
-        let machine = Machine { communicator, build_vars: BTreeMap::from([("ID".to_owned(), self.config.target.clone())]) };
+        let machine =
+            Machine { communicator, build_vars: BTreeMap::from([("ID".to_owned(), self.config.target.clone())]) };
         provision.provision(cx, &machine).await?;
         Ok(Some(Box::new(MotdFile { target })))
     }
@@ -104,7 +108,9 @@ impl Reclaimer for Files {
         let name = &entry.resource.name;
         cx.events.say(format!("Deleting {name}"));
         match std::fs::remove_file(name) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(BuildError::failed(format!("cannot delete {name}: {e}"))),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(BuildError::failed(format!("cannot delete {name}: {e}")))
+            }
             _ => Ok(()),
         }
     }
@@ -135,6 +141,7 @@ impl Artifact for MotdFile {
     }
 
     async fn destroy(&self, _cx: &BuildContext) -> Result<(), BuildError> {
-        std::fs::remove_file(&self.target).map_err(|e| BuildError::failed(format!("cannot delete {}: {e}", self.target.display())))
+        std::fs::remove_file(&self.target)
+            .map_err(|e| BuildError::failed(format!("cannot delete {}: {e}", self.target.display())))
     }
 }
