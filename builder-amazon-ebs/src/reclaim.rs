@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{Image, Instance, InstanceStateName};
 use builder_core::BuildError;
-use builder_core::ledger::{Entry, ReclaimContext, Reclaimer};
+use builder_core::ledger::{Entry, Lifetime, ReclaimContext, Reclaimer};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 
@@ -229,7 +229,13 @@ async fn volumes(cx: &ReclaimContext, region: &Regional) -> Result<(), BuildErro
 }
 
 async fn ami(cx: &ReclaimContext, region: &Regional, entry: &Entry) -> Result<(), BuildError> {
-    cx.events.say("Deregistering the AMI and deleting associated snapshots because of cancellation, or error...");
+    // An image under a temporary name hands its snapshots on to the one under the final name.
+    let interim = entry.resource.lifetime == Lifetime::Temporary;
+    cx.events.say(if interim {
+        "Deregistering the AMI under its temporary name..."
+    } else {
+        "Deregistering the AMI and deleting associated snapshots because of cancellation, or error..."
+    });
     let name = &entry.resource.name;
     let found = match entry.id() {
         Some(id) => {
@@ -250,12 +256,12 @@ async fn ami(cx: &ReclaimContext, region: &Regional, entry: &Entry) -> Result<()
 
     let users = entry.resource.details.get(USERS_SNAPSHOTS).map(String::as_str).unwrap_or_default();
     for snapshot in snapshots.iter().filter(|s| !users.split(',').any(|u| u == *s)) {
-        delete_snapshot(cx, region, snapshot).await?;
+        delete_snapshot(cx, region, snapshot, interim).await?;
     }
     Ok(())
 }
 
-async fn delete_snapshot(cx: &ReclaimContext, region: &Regional, id: &str) -> Result<(), BuildError> {
+async fn delete_snapshot(cx: &ReclaimContext, region: &Regional, id: &str, handed_on: bool) -> Result<(), BuildError> {
     let mut tries = 0;
     loop {
         match region.client.delete_snapshot().snapshot_id(id).send().await.named("DeleteSnapshot") {
@@ -263,7 +269,7 @@ async fn delete_snapshot(cx: &ReclaimContext, region: &Regional, id: &str) -> Re
             // how an image of this build under its final name comes to keep it.
             Err(e) if e.is(&["InvalidSnapshot.InUse"]) => {
                 tries += 1;
-                if tries > 3 || cx.cancel.sleep(Duration::from_secs(2)).await.is_err() {
+                if handed_on || tries > 3 || cx.cancel.sleep(Duration::from_secs(2)).await.is_err() {
                     return Ok(());
                 }
             }

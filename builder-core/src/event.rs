@@ -199,7 +199,9 @@ impl Events {
     /// but is shown after it.
     pub fn hold(&self) -> (Self, Held) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender, ..self.clone() }, Held { receiver, to: self.clone() })
+        // Permits of its own: what is held must not keep others from speaking.
+        let output = Arc::new(Semaphore::new(OUTPUT_IN_FLIGHT));
+        (Self { sender, output, ..self.clone() }, Held { receiver, to: self.clone() })
     }
 }
 

@@ -139,6 +139,7 @@ async fn forget(stage: &Stage<'_>, id: &str) -> Result<(), BuildError> {
         build_id: stage.cx.build_id.clone(),
         events: stage.cx.events.clone(),
         cancel: stage.cx.cancel.clone(),
+        recent: true,
     };
     reclaim::Ec2Reclaimer::new(stage.cloud).reclaim(&cx, entry).await?;
     Ok(stage.cx.ledger.reclaimed(entry.n).await?)

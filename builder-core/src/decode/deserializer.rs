@@ -202,8 +202,8 @@ impl<'a> At<'a> {
             }
             _ => return self.wrong("an object"),
         };
-        if let (Some(fields), Some(own)) = (fields, self.node.members()) {
-            self.check_keys(own, fields);
+        for object in fields.iter().flat_map(|_| self.node.items().unwrap_or(std::slice::from_ref(self.node))) {
+            self.check_keys(object.members().unwrap_or_default(), fields.unwrap_or_default());
         }
         visitor
             .visit_map(Members { at: self, fields, rest: members.into_iter(), value: None })

@@ -19,6 +19,7 @@ struct Config {
     tags: DeferredMap,
     map: IndexMap<String, String>,
     blocks: Vec<Block>,
+    single: Block,
     kind: Kind,
 }
 
@@ -144,6 +145,10 @@ fn what_is_wrong_is_said_with_the_nearest_known_name() {
         ),
         (
             json!({"blocks": [{"devicename": "a"}]}),
+            "builder `x`: unknown configuration key `devicename` (did you mean `device_name`?)",
+        ),
+        (
+            json!({"single": [{"devicename": "a"}]}),
             "builder `x`: unknown configuration key `devicename` (did you mean `device_name`?)",
         ),
         (json!({"blocks": [{"type": "a"}]}), "builder `x`: unknown configuration key `type`"),

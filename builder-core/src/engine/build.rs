@@ -15,8 +15,31 @@ use crate::ledger::{Ledger, LedgerError, LeftBehind, ReclaimContext, Record, VER
 use crate::secret::ExposeSecret as _;
 
 impl Run {
+    /// Runs one build to its end. A bug in one build is that build's failure: the others go on, and its ledger is kept.
+    pub(super) async fn build_or_bug(&self, planned: PlannedBuild) -> Outcome {
+        let build_name = planned.name.clone();
+        let ended = caught(async { Ok(self.build(planned).await) }).await;
+        ended.unwrap_or_else(|bug| {
+            let error = bug.to_string();
+            self.events.for_build(&build_name).emit(EventKind::BuildFailed {
+                error: error.clone(),
+                artifacts: Vec::new(),
+                elapsed: std::time::Duration::ZERO,
+                cancelled: false,
+            });
+            Outcome {
+                build_name,
+                build_id: String::new(),
+                artifacts: Vec::new(),
+                error: Some(error),
+                cancelled: false,
+                left_behind: Vec::new(),
+            }
+        })
+    }
+
     /// Runs one build to its end, whatever that is.
-    pub(super) async fn build(&self, planned: PlannedBuild) -> Outcome {
+    async fn build(&self, planned: PlannedBuild) -> Outcome {
         for secret in &planned.secrets {
             self.redactor.add(secret.expose_secret());
         }
@@ -126,12 +149,14 @@ impl Run {
             cx.events.error(error.to_string());
         }
         let choice = match self.on_error {
-            OnError::Ask if hook.answered_abort() => OnError::Abort,
             OnError::Ask if error.is_cancelled() => OnError::Cleanup,
-            OnError::Ask => match self.ask.ask(&planned.name, &error.to_string(), false).await {
-                Some(Answer::Abort) => OnError::Abort,
-                Some(Answer::Cleanup | Answer::Retry) | None => OnError::Cleanup,
-            },
+            OnError::Ask => {
+                let answer = match hook.answer() {
+                    Some(answer) => Some(answer),
+                    None => self.ask.ask(&planned.name, &error.to_string(), false).await,
+                };
+                if answer == Some(Answer::Abort) { OnError::Abort } else { OnError::Cleanup }
+            }
             other => other,
         };
         if choice != OnError::Abort && !error.is_cancelled() {
@@ -145,12 +170,13 @@ impl Run {
             return Vec::new();
         }
         let cx = cx.for_cleanup();
-        let why_not = match planned.builder.it.reclaimer(&cx).await {
+        let why_not = match caught(planned.builder.it.reclaimer(&cx)).await {
             Ok(reclaimer) => {
                 let reclaiming = ReclaimContext {
                     build_id: cx.build_id.clone(),
                     events: cx.events.clone(),
                     cancel: cx.cancel.clone(),
+                    recent: true,
                 };
                 let left = reclaim(&cx.ledger, &*reclaimer, &reclaiming).await;
                 return left.iter().map(LeftBehind::to_string).collect();
@@ -183,7 +209,7 @@ fn remaining(ledger: &Ledger) -> Vec<String> {
 }
 
 /// The result of a plugin's work; a panic in it is a bug that must not cost the clean-up.
-pub(super) async fn caught<T>(work: impl Future<Output = Result<T, BuildError>>) -> Result<T, BuildError> {
+pub(crate) async fn caught<T>(work: impl Future<Output = Result<T, BuildError>>) -> Result<T, BuildError> {
     std::panic::AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref().cloned());
         let text = text.unwrap_or_else(|| "no message".to_owned());

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cancel::Cancel;
+use crate::clock::Clock;
 use crate::error::BuildError;
 use crate::event::Events;
 use crate::ledger::{Ledger, LedgerStore, LeftBehind, ReclaimContext, Replay, reclaim};
 use crate::registry::Registry;
+
+/// A build that began less than this ago may have made something that its cloud does not show yet.
+const RECENT: SignedDuration = SignedDuration::from_mins(10);
 
 /// A clean-up run.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub struct Cleanup {
     pub events: Events,
     /// Tells when to hurry.
     pub cancel: Cancel,
+    /// The run's clock.
+    pub clock: Clock,
     /// The environment of the process.
     pub environment: BTreeMap<String, String>,
 }
@@ -65,7 +71,13 @@ impl Cleanup {
             )));
         };
         let reclaimer = (entry.open)(access, self.environment.clone()).await?;
-        let cx = ReclaimContext { build_id: build_id.into(), events, cancel: self.cancel.for_cleanup() };
+        let age = outcome.started.map(|started| self.clock.now().duration_since(started));
+        let cx = ReclaimContext {
+            build_id: build_id.into(),
+            events,
+            cancel: self.cancel.for_cleanup(),
+            recent: age.is_none_or(|age| age < RECENT),
+        };
         let left = reclaim(&ledger, &*reclaimer, &cx).await;
         outcome.left = left.iter().map(LeftBehind::to_string).collect();
         ledger.end()?;

@@ -7,6 +7,7 @@ mod cleanup;
 mod post_process;
 mod provision;
 
+pub(crate) use build::caught;
 pub use cleanup::{Cleanup, CleanupOutcome};
 
 use std::collections::BTreeMap;
@@ -224,15 +225,14 @@ impl Run {
             tasks.spawn(async move {
                 // The gate is never closed; a build that was cancelled while it waited ends at once.
                 let _permit = gate.acquire_owned().await.ok();
-                (i, run.build(planned).await)
+                (i, run.build_or_bug(planned).await)
             });
         }
         let mut outcomes = BTreeMap::new();
         while let Some(ended) = tasks.join_next().await {
-            // A panic inside a build is caught there; one outside it is a bug in the engine and goes on up.
-            match ended {
-                Ok((i, outcome)) => drop(outcomes.insert(i, outcome)),
-                Err(e) => std::panic::resume_unwind(e.into_panic()),
+            // A panic inside a build is caught there; what remains is a runtime that is shut down.
+            if let Ok((i, outcome)) = ended {
+                outcomes.insert(i, outcome);
             }
         }
         let outcomes: Vec<_> = outcomes.into_values().collect();

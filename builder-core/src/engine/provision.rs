@@ -23,8 +23,8 @@ pub(super) struct Hook<'a> {
 struct State {
     /// The machine, once there is one: the error-cleanup-provisioner runs on it.
     machine: Option<Machine>,
-    /// Somebody was asked and wants everything left as it is.
-    abort: bool,
+    /// What somebody said who was asked already.
+    answer: Option<Answer>,
 }
 
 impl<'a> Hook<'a> {
@@ -36,8 +36,8 @@ impl<'a> Hook<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn answered_abort(&self) -> bool {
-        self.state().abort
+    pub(super) fn answer(&self) -> Option<Answer> {
+        self.state().answer
     }
 
     /// Runs the error-cleanup-provisioner, if there is one and a machine to run it on. Its own failure is told, no more.
@@ -71,13 +71,10 @@ impl Provision for Hook<'_> {
             }
             match self.run.ask.ask(&self.planned.name, &error.to_string(), true).await {
                 Some(Answer::Retry) => {}
-                Some(Answer::Abort) => {
-                    self.state().abort = true;
-                    return Err(error);
-                }
-                Some(Answer::Cleanup) | None => {
+                answer => {
                     // Ctrl-C may have been the answer.
                     cx.cancel.check()?;
+                    self.state().answer = Some(answer.unwrap_or(Answer::Cleanup));
                     return Err(error);
                 }
             }

@@ -1,4 +1,4 @@
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::json;
@@ -151,14 +151,16 @@ async fn retries_are_counted_and_the_last_error_is_told() {
     assert_eq!(rig.machine.commands().len(), 3);
 }
 
+/// Gives its answer once: nobody is asked twice.
 #[derive(Debug)]
-struct Says(Answer);
+struct Says(Mutex<Option<Answer>>);
 
 #[async_trait]
 impl Ask for Says {
     async fn ask(&self, _build: &str, _error: &str, retry: bool) -> Option<Answer> {
-        assert!(retry || self.0 != Answer::Retry);
-        Some(self.0)
+        let answer = self.0.lock().unwrap().take();
+        assert!(answer.is_some() && (retry || answer != Some(Answer::Retry)));
+        answer
     }
 }
 
@@ -182,7 +184,7 @@ async fn on_error_decides_what_stays() {
         let (outcome, _) = rig
             .run(build, |run| {
                 run.on_error = mode;
-                run.ask = Arc::new(Says(answer));
+                run.ask = Arc::new(Says(Mutex::new(Some(answer))));
             })
             .await;
         assert_eq!(rig.machine.commands(), commands, "{mode:?} {answer:?}");
@@ -210,6 +212,7 @@ async fn what_abort_left_cleanup_takes_away() {
         registry: Arc::default(),
         events: run.events.clone(),
         cancel: run.cancel.clone(),
+        clock: run.clock,
         environment: BTreeMap::new(),
     };
     let unknown = cleanup.build(&outcome.build_id).await.unwrap_err().to_string();

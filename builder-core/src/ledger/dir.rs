@@ -1,7 +1,7 @@
 //! Ledgers as files: one `BUILD.jsonl` per build in a directory, a record a line, each with its checksum.
 //!
 //! A line is `{"crc":"1a2b3c4d","record":{…}}`, the checksum being CRC-32 of the record's text. A last line that was torn by a
-//! crash is dropped, and so is everything from the first bad line on. A running build holds a lock on its file.
+//! crash is cut off, and a damaged line before it is passed over. A running build holds a lock on its file.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -58,11 +58,14 @@ impl LedgerStore for DirStore {
         let mut options = OpenOptions::new();
         options.append(true).create_new(true);
         private(&mut options);
-        let file = options.open(self.path(build_id)).map_err(io.clone()("create"))?;
-        lock(&file, build_id, &self.path(build_id))?;
+        // It gets its name when it is locked: a clean-up that comes by never takes it for a dead build's.
+        let unnamed = self.dir.join(format!("{build_id}.new"));
+        let file = options.open(&unnamed).map_err(io.clone()("create"))?;
+        lock(&file, build_id, &unnamed)?;
+        std::fs::rename(&unnamed, self.path(build_id)).map_err(io.clone()("create"))?;
         // Without this the file's name may not survive a power cut.
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(io("create"))?;
-        Ok(Box::new(FileJournal { file, path: self.path(build_id) }))
+        Ok(Box::new(FileJournal { file, path: self.path(build_id), good: 0 }))
     }
 
     fn open(&self, build_id: &str) -> Result<(Replay, Box<dyn Journal>), LedgerError> {
@@ -77,7 +80,7 @@ impl LedgerStore for DirStore {
         let (replay, good) = replay(&mut file, &path)?;
         // What follows the last good line is a torn write: the next record must not be glued to it.
         file.set_len(good).and_then(|()| file.sync_data()).map_err(|e| failed("write", &path, &e))?;
-        Ok((replay, Box::new(FileJournal { file, path })))
+        Ok((replay, Box::new(FileJournal { file, path, good })))
     }
 
     fn read(&self, build_id: &str) -> Result<(Replay, bool), LedgerError> {
@@ -122,15 +125,21 @@ impl LedgerStore for DirStore {
 struct FileJournal {
     file: File,
     path: PathBuf,
+    /// The length up to which every line is whole.
+    good: u64,
 }
 
 impl Journal for FileJournal {
     fn append(&mut self, record: &Record) -> Result<(), LedgerError> {
         let line = encode(record).map_err(|e| failed("write", &self.path, &e.into()))?;
-        self.file
-            .write_all(line.as_bytes())
-            .and_then(|()| self.file.sync_data())
-            .map_err(|e| failed("write", &self.path, &e))
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.good += line.len() as u64,
+            // Half a line, on a full disk: the next record must not be glued to it. A file that cannot even be cut
+            // is no place to write to.
+            Err(_) => self.file.set_len(self.good).map_err(|e| failed("write", &self.path, &e))?,
+        }
+        written.map_err(|e| failed("write", &self.path, &e))
     }
 
     fn discard(self: Box<Self>) -> Result<(), LedgerError> {
@@ -187,15 +196,16 @@ fn replay(file: &mut File, path: &Path) -> Result<(Replay, u64), LedgerError> {
         .map_err(|e| failed("read", path, &e))?;
     let mut replay = Replay::default();
     let mut good = 0;
-    for line in text.split_inclusive(|b| *b == b'\n') {
-        let Some(record) = line.ends_with(b"\n").then(|| parse(line)).flatten() else { break };
+    for line in text.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n")) {
+        good += line.len() as u64;
+        // A line that is damaged says nothing; those after it still count.
+        let Some(record) = parse(line) else { continue };
         if let Record::Begin { version, .. } = record
             && version > VERSION
         {
             return Err(LedgerError::Version { place: path.display().to_string(), found: version });
         }
         replay.apply(&record);
-        good += line.len() as u64;
     }
     Ok((replay, good))
 }

@@ -20,6 +20,8 @@ struct Inner {
     journal: Option<Box<dyn Journal>>,
     replay: Replay,
     next: u64,
+    /// Facts that could not be written when they came about.
+    owed: Vec<Record>,
 }
 
 /// A resource that is about to be created.
@@ -67,7 +69,7 @@ impl Ledger {
     /// A ledger on a journal that was read.
     pub fn resume(journal: Box<dyn Journal>, replay: Replay, events: Events) -> Self {
         let next = replay.entries.iter().map(|e| e.n).max().unwrap_or(0) + 1;
-        Self { inner: Arc::new(Mutex::new(Inner { journal: Some(journal), replay, next })), events }
+        Self { inner: Arc::new(Mutex::new(Inner { journal: Some(journal), replay, next, owed: Vec::new() })), events }
     }
 
     /// What the records add up to now.
@@ -116,8 +118,11 @@ impl Ledger {
             }
             Err(CreateError { error, refused }) => {
                 if refused {
-                    self.append(Record::Failed { n, error: error.to_string() }).await?;
-                    self.tell("failed", self.entry(n));
+                    // The call's own error is the one to tell of.
+                    match self.append_fact(Record::Failed { n, error: error.to_string() }).await {
+                        Ok(()) => self.tell("failed", self.entry(n)),
+                        Err(e) => self.events.warning(e.to_string()),
+                    }
                 }
                 Err(error)
             }
@@ -142,7 +147,7 @@ impl Ledger {
 
     /// Records the id of an intended resource.
     pub async fn created(&self, n: u64, id: String) -> Result<(), LedgerError> {
-        self.append(Record::Created { n, id }).await?;
+        self.append_fact(Record::Created { n, id }).await?;
         self.tell("created", self.entry(n));
         Ok(())
     }
@@ -166,18 +171,25 @@ impl Ledger {
     async fn append_fact(&self, record: Record) -> Result<(), LedgerError> {
         let written = self.append(record.clone()).await;
         if written.is_err() {
-            self.lock().replay.apply(&record);
+            let mut inner = self.lock();
+            inner.replay.apply(&record);
+            inner.owed.push(record);
         }
         written
     }
 
     /// Ends the ledger, and takes it away if nothing is left to do; otherwise it stays for `gaia cleanup`.
     pub fn end(&self) -> Result<(), LedgerError> {
-        if !self.replay().remaining().is_empty() {
-            return Ok(());
+        let mut inner = self.lock();
+        let Some(mut journal) = inner.journal.take() else { return Ok(()) };
+        let remaining = !inner.replay.remaining().is_empty();
+        let owed = std::mem::take(&mut inner.owed);
+        // A journal that does not know of the commit would have `gaia cleanup` take a finished artifact away.
+        match owed.iter().try_for_each(|fact| journal.append(fact)) {
+            Ok(()) if remaining => Ok(()),
+            Err(_) if remaining && !inner.replay.committed => Ok(()),
+            _ => journal.discard(),
         }
-        let journal = self.lock().journal.take();
-        journal.map_or(Ok(()), Journal::discard)
     }
 
     fn entry(&self, n: u64) -> Option<Entry> {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::{Entry, Ledger};
 use crate::cancel::Cancel;
+use crate::engine::caught;
 use crate::error::BuildError;
 use crate::event::Events;
 
@@ -33,6 +34,9 @@ pub struct ReclaimContext {
     pub events: Events,
     /// Tells when to hurry: ask for the end of a resource, do not wait for it.
     pub cancel: Cancel,
+    /// Whether the build ran until a moment ago, so that the cloud may not show yet what was made: "not found" then has to be
+    /// asked more than once.
+    pub recent: bool,
 }
 
 /// Opens a reclaimer from what the ledger says of access; registered under its provider.
@@ -72,7 +76,7 @@ pub async fn reclaim(ledger: &Ledger, reclaimer: &dyn Reclaimer, cx: &ReclaimCon
             let job = async move {
                 // The sender outlives the jobs, so the wait can only end well.
                 let _gone = others.wait_for(|done| first.iter().all(|j| done[*j])).await.is_ok();
-                let result = reclaimer.reclaim(&cx, entry).await;
+                let result = caught(reclaimer.reclaim(&cx, entry)).await;
                 done.send_modify(|done| done[i] = true);
                 drop(cx);
                 match result {
@@ -100,6 +104,8 @@ pub async fn reclaim(ledger: &Ledger, reclaimer: &dyn Reclaimer, cx: &ReclaimCon
 /// The entries that must be gone before entry `i`.
 fn blockers(entries: &[Entry], i: usize, reclaimer: &dyn Reclaimer) -> Vec<usize> {
     let after = reclaimer.after(&entries[i].resource.kind);
-    let blocks = |j: &usize| *j != i && after.contains(&entries[*j].resource.kind.as_str());
+    // Two of a kind never wait for each other.
+    let kind = |j: usize| entries[j].resource.kind.as_str();
+    let blocks = |j: &usize| kind(*j) != kind(i) && after.contains(&kind(*j));
     (0..entries.len()).filter(blocks).collect()
 }

@@ -69,7 +69,7 @@ fn a_ledger_survives_torn_and_broken_lines() {
         ("torn", good[..good.len() - 9].to_vec(), 0),
         ("a flipped bit", flipped, 0),
         ("garbage after", [good.as_slice(), b"\0\xff\xfe garbage"].concat(), 1),
-        ("garbage line between", [&good[..line_two], b"{}\n", &good[line_two..]].concat(), 0),
+        ("garbage line between", [&good[..line_two], b"{}\n", &good[line_two..]].concat(), 1),
         ("empty", Vec::new(), 0),
     ];
     for (name, bytes, entries) in rows {

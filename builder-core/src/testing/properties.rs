@@ -121,6 +121,7 @@ async fn nothing_left<S: Scenario>(scenario: &S, cloud: &S::Cloud, store: &Memor
                 build_id: build_id.as_str().into(),
                 events: run_it.events.clone(),
                 cancel: run_it.cancel.for_cleanup(),
+                recent: true,
             };
             let left = reclaim(&ledger, &*scenario.reclaimer(cloud), &cx).await;
             assert!(left.is_empty(), "{when}, round {round}: {left:?}");
