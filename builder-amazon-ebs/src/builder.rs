@@ -12,10 +12,10 @@ use builder_core::{
 };
 
 use crate::artifact::{Ami, RegionalImage};
-use crate::cloud::{self, Cloud, CloudHandle};
+use crate::cloud::{Cloud, CloudHandle};
 use crate::config::{self, Config, Settings, UserData};
 use crate::mark;
-use crate::reclaim::Ec2Reclaimer;
+use crate::reclaim::{self, Ec2Reclaimer};
 use crate::steps::launch::Launch;
 use crate::steps::{
     Stage, both, connect, copy, find, image, key_pair, launch, network, replace, security_group, share, stop,
@@ -94,9 +94,7 @@ impl Builder for AmazonEbs {
         tagging::check("run_tags", &run_tags)?;
 
         // Making: everything is in the ledger from here on.
-        cx.ledger
-            .set_access(cloud::PROVIDER, serde_json::json!({ "region": home.name, "access": cloud.access }))
-            .await?;
+        launch::record_access(&stage, None).await?;
         let make_groups = |cx| {
             let (network, run_tags, port) = (&network, &run_tags, self.connector.port());
             async move { security_group::security_groups(&Stage { cx: &cx, ..stage }, network, port, run_tags).await }
@@ -117,21 +115,31 @@ impl Builder for AmazonEbs {
             return Ok(None);
         }
         stop::stop(&stage, &id).await?;
-        let image = if old.is_empty() {
-            let made =
-                Box::pin(image::create(&stage, &id, &settings.ami_name, Lifetime::Artifact, &image_tags)).await?;
-            image::with_snapshots(&stage, &home.name, made).await?
-        } else {
-            Box::pin(replace::replace(&stage, &id, &old, &image_tags)).await?
-        };
-        let copies = copy::copy(&stage, image.image_id().unwrap_or_default(), &image_tags).await?;
+        // Where an old image has the name, the new ones are made under a temporary one first.
+        let interim = reclaim::temporary_name(&cx.build_id);
+        let replacing = !old.is_empty();
+        let named =
+            if replacing { (interim.as_str(), Lifetime::Temporary) } else { (&*settings.ami_name, Lifetime::Artifact) };
+        let image = Box::pin(image::create(&stage, &id, named, &image_tags)).await?;
+        let image = image::with_snapshots(&stage, &home.name, image).await?;
+        let mut images = copy::copy(&stage, image.image_id().unwrap_or_default(), named, &image_tags).await?;
+        images.push((home.name.clone(), image));
+        images.sort_by(|(a, _), (b, _)| a.cmp(b));
+        if replacing {
+            images = Box::pin(replace::replace(&stage, &old, images, &image_tags)).await?;
+        }
 
-        let mut images: Vec<_> = copies.iter().map(|(region, image)| regional(region, image)).collect();
-        images.push(regional(&home.name, &image));
-        images.sort_by(|a, b| a.region.cmp(&b.region));
+        let images = images.iter().map(|(region, image)| regional(settings, region, image)).collect();
         let ami = Ami { images, data, cloud: cloud.clone() };
-        ami.tag(cx, &tags).await?;
-        share::share(&stage, &ami.images, &ami.data).await?;
+        let finished = async {
+            ami.tag(cx, &tags).await?;
+            share::share(&stage, &ami.images, &ami.data).await
+        };
+        match Box::pin(finished).await {
+            // What has taken an old image's place is not taken away again.
+            Err(e) if replacing => return Err(BuildError::failed(format!("{e}; the new AMIs are kept: {}", ami.id()))),
+            result => result?,
+        }
         Ok(Some(Box::new(ami)))
     }
 
@@ -161,10 +169,9 @@ async fn read_user_data(path: &str) -> Result<Vec<u8>, String> {
     tokio::fs::read(path).await.map_err(|e| format!("cannot read user_data_file {path}: {e}"))
 }
 
-fn regional(region: &str, image: &Image) -> RegionalImage {
-    RegionalImage {
-        region: region.to_owned(),
-        id: image.image_id().unwrap_or_default().to_owned(),
-        snapshots: image::snapshots(image),
-    }
+/// An image with the snapshots that the build made for it; those that the template names are the user's and left alone.
+fn regional(settings: &Settings, region: &str, image: &Image) -> RegionalImage {
+    let mut snapshots = image::snapshots(image);
+    snapshots.retain(|id| !settings.users_snapshots().any(|users| users == id));
+    RegionalImage { region: region.to_owned(), id: image.image_id().unwrap_or_default().to_owned(), snapshots }
 }

@@ -159,6 +159,17 @@ impl Cloud {
         Ok(Arc::new(Self { access: access.clone(), region, config, regions: Mutex::default() }))
     }
 
+    /// The access with what the environment adds to it: what a ledger keeps, since a clean-up may run in another one.
+    pub(crate) fn recorded(&self, environment: &BTreeMap<String, String>) -> Access {
+        let profile = || environment.get("AWS_PROFILE").filter(|name| !name.is_empty()).cloned();
+        let endpoint = || self.config.endpoint_url().map(str::to_owned);
+        Access {
+            profile: self.access.profile.clone().or_else(profile),
+            endpoint: self.access.endpoint.clone().or_else(endpoint),
+            ..self.access.clone()
+        }
+    }
+
     /// EC2 in the build region.
     pub(crate) fn home(&self) -> Arc<Regional> {
         self.in_region(&self.region)

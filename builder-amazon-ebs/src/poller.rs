@@ -276,10 +276,12 @@ impl<V> Drop for Registration<V> {
 
 /// The task that looks, for as long as anybody waits.
 async fn look<W: Watched>(client: Client, state: Arc<Mutex<State<W::View>>>, wake: Arc<tokio::sync::Notify>) {
+    let _looking = Looking(state.clone());
     loop {
         let due = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(due) = state.watches.values().map(|(_, w)| w.due()).min() else {
+                // Under the lock, so that nobody begins to wait in between.
                 state.looking = false;
                 return;
             };
@@ -305,6 +307,17 @@ async fn look<W: Watched>(client: Client, state: Arc<Mutex<State<W::View>>>, wak
                 watch.looked = Some(Instant::now());
                 watch.news.send_replace(Some(news));
             }
+        }
+    }
+}
+
+/// However the task ends, the next who waits starts another.
+struct Looking<V>(Arc<Mutex<State<V>>>);
+
+impl<V> Drop for Looking<V> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).looking = false;
         }
     }
 }

@@ -13,6 +13,7 @@ use builder_core::BuildError;
 use builder_core::ledger::{Entry, Lifetime, ReclaimContext, Reclaimer};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::api_error::{ApiError, Named as _};
 use crate::cloud::{Access, Cloud, CloudHandle, Regional};
@@ -30,8 +31,11 @@ pub(crate) const IMAGE: &str = "image";
 /// A detail of an image: snapshots that the template names, which are the user's.
 pub(crate) const USERS_SNAPSHOTS: &str = "users_snapshots";
 
-/// How often a resource is looked for whose creation nobody confirmed: EC2 may show it late.
-const LOOKS: u32 = 5;
+/// How long EC2 may go without showing what it has made.
+const SHOWN_WITHIN: Duration = Duration::from_secs(30);
+
+/// The time between two looks for something that EC2 may show late.
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// The name of a build's temporary resources.
 pub(crate) fn temporary_name(build_id: &str) -> String {
@@ -53,6 +57,9 @@ pub(crate) struct Ec2Reclaimer {
 struct Recorded {
     region: String,
     access: Access,
+    /// The account that the build was in, once it had an instance.
+    #[serde(default)]
+    account: Option<String>,
 }
 
 /// Opens a reclaimer for `gaia cleanup`. Credentials are those of the profile that the build used, else of the environment.
@@ -65,8 +72,26 @@ pub(crate) fn open(
             .map_err(|e| BuildError::failed(format!("the ledger does not say how to reach EC2: {e}")))?;
         let access = Access { region: Some(recorded.region), ..recorded.access };
         let cloud = CloudHandle::new(&access, None).open(&access, None).await?;
+        if let Some(account) = &recorded.account {
+            same_account(&cloud, account).await?;
+        }
         Ok(Arc::new(Ec2Reclaimer::new(&cloud)) as Arc<dyn Reclaimer>)
     })
+}
+
+/// In another account nothing is found, which must not pass for everything being gone.
+async fn same_account(cloud: &Cloud, account: &str) -> Result<(), BuildError> {
+    // Security groups tell their owner, every account has some, and the build's policy allows a look at them.
+    let call = cloud.home().client.describe_security_groups().max_results(5).send();
+    let found = call.await.named("DescribeSecurityGroups")?.security_groups.unwrap_or_default();
+    let owners: Vec<_> = found.iter().filter_map(|group| group.owner_id()).collect();
+    if owners.is_empty() || owners.contains(&account) {
+        return Ok(());
+    }
+    Err(BuildError::failed(format!(
+        "the build was made in account {account}, and these credentials are of account {}: set AWS_PROFILE, or the credentials of the build",
+        owners.join(", ")
+    )))
 }
 
 impl Ec2Reclaimer {
@@ -103,6 +128,7 @@ async fn key_pair(cx: &ReclaimContext, region: &Regional, entry: &Entry) -> Resu
     cx.events.say("Deleting temporary keypair...");
     let name = &entry.resource.name;
     let call = region.client.delete_key_pair();
+    // Deleting a key pair that is not there is a success for EC2 itself.
     let call = match entry.id() {
         Some(id) if id.starts_with("key-") && *name != temporary_name(&cx.build_id) => call.key_pair_id(id),
         None if *name != temporary_name(&cx.build_id) => {
@@ -112,7 +138,7 @@ async fn key_pair(cx: &ReclaimContext, region: &Regional, entry: &Entry) -> Resu
         }
         _ => call.key_name(name),
     };
-    gone(call.send().await.named("DeleteKeyPair"))
+    end(cx, || async { call.clone().send().await.named("DeleteKeyPair") }).await
 }
 
 async fn security_group(cx: &ReclaimContext, region: &Regional, entry: &Entry) -> Result<(), BuildError> {
@@ -126,15 +152,18 @@ async fn security_group(cx: &ReclaimContext, region: &Regional, entry: &Entry) -
     };
     // Interfaces of a terminated instance go a moment after it.
     let mut tries = 0;
+    let delete =
+        || async { region.client.delete_security_group().group_id(&id).send().await.named("DeleteSecurityGroup") };
     loop {
-        match region.client.delete_security_group().group_id(&id).send().await.named("DeleteSecurityGroup") {
+        match delete().await {
             Err(e) if e.is(&["DependencyViolation", "InvalidGroup.InUse"]) && tries < 36 => {
                 tries += 1;
                 if cx.cancel.sleep(Duration::from_secs(5)).await.is_err() {
                     return Err(e.into());
                 }
             }
-            result => return gone(result),
+            Err(e) if e.is_not_found() => return end(cx, delete).await,
+            result => return Ok(result.map(drop)?),
         }
     }
 }
@@ -160,20 +189,24 @@ async fn instance(cx: &ReclaimContext, region: &Regional, entry: &Entry) -> Resu
             None => return Ok(()),
         },
     };
-    match region.client.terminate_instances().instance_ids(&id).send().await.named("TerminateInstances") {
-        Err(e) if e.is_not_found() => return Ok(()),
-        Err(e) => return Err(e.into()),
-        Ok(_) => {}
-    }
+    let terminate =
+        || async { region.client.terminate_instances().instance_ids(&id).send().await.named("TerminateInstances") };
+    end(cx, terminate).await?;
     let wait = Wait {
         events: &cx.events,
         cancel: &cx.cancel,
         what: format!("instance {id} to terminate"),
         patience: Patience { interval: None, limit: Duration::from_secs(900) },
     };
+    let (until, mut shown) = (patience(cx), false);
     let is_gone = |seen: Option<&Instance>| match seen.and_then(|i| i.state()?.name()).map(InstanceStateName::as_str) {
+        // Not shown any more, or not shown yet.
+        None if !shown && Instant::now() < until => Step::Pending("not visible".to_owned()),
         None | Some("terminated") => Step::Done(()),
-        Some(state) => Step::Pending(state.to_owned()),
+        Some(state) => {
+            shown = true;
+            Step::Pending(state.to_owned())
+        }
     };
     match region.instances.wait(&id, wait, is_gone).await {
         // Hurried: EC2 has taken the order, and nobody waits for it.
@@ -214,7 +247,8 @@ async fn volumes(cx: &ReclaimContext, region: &Regional) -> Result<(), BuildErro
         for volume in found.iter().filter(|v| state(v) == "available") {
             let id = volume.volume_id().unwrap_or_default();
             cx.events.say(format!("Destroying volume ({id})..."));
-            gone(region.client.delete_volume().volume_id(id).send().await.named("DeleteVolume"))?;
+            end(cx, || async { region.client.delete_volume().volume_id(id).send().await.named("DeleteVolume") })
+                .await?;
         }
         // A volume on its way off the instance is looked at again.
         let busy: Vec<_> = found.iter().filter(|v| state(v) != "available").filter_map(|v| v.volume_id()).collect();
@@ -251,8 +285,16 @@ async fn ami(cx: &ReclaimContext, region: &Regional, entry: &Entry) -> Result<()
             snapshots.push(more);
         }
     }
-    gone(region.client.deregister_image().image_id(&id).send().await.named("DeregisterImage"))?;
+    let pending = found.as_ref().is_some_and(|i| i.state().is_some_and(|s| s.as_str() == "pending"));
+    end(cx, || async { region.client.deregister_image().image_id(&id).send().await.named("DeregisterImage") }).await?;
     cx.events.say(format!("Deregistered AMI id: {id}"));
+    if pending {
+        // Snapshots of an image that was being made may show only now.
+        cx.cancel.sleep(PAUSE).await?;
+        snapshots.extend(snapshots_made_for(region, &id).await?);
+        snapshots.sort();
+        snapshots.dedup();
+    }
 
     let users = entry.resource.details.get(USERS_SNAPSHOTS).map(String::as_str).unwrap_or_default();
     for snapshot in snapshots.iter().filter(|s| !users.split(',').any(|u| u == *s)) {
@@ -273,8 +315,8 @@ async fn delete_snapshot(cx: &ReclaimContext, region: &Regional, id: &str, hande
                     return Ok(());
                 }
             }
-            result => {
-                gone(result)?;
+            Err(e) if !e.is_not_found() => return Err(e.into()),
+            _ => {
                 cx.events.say(format!("Deleted snapshot: {id}"));
                 return Ok(());
             }
@@ -307,28 +349,43 @@ async fn snapshots_made_for(region: &Regional, image: &str) -> Result<Vec<String
     Ok(ids)
 }
 
-/// Looks for something whose creation nobody confirmed, a few times: EC2 may show it late.
+/// Looks for something whose creation nobody confirmed, for as long as EC2 may hide it. A look that is cut short says nothing:
+/// the resource stays in the ledger.
 async fn look_for<T, F: Future<Output = Result<Option<T>, ApiError>>>(
     cx: &ReclaimContext,
     mut look: impl FnMut() -> F,
 ) -> Result<Option<T>, BuildError> {
-    for n in 1..=LOOKS {
+    let until = patience(cx);
+    loop {
         if let Some(found) = look().await? {
             return Ok(Some(found));
         }
-        if n == LOOKS || cx.cancel.sleep(Duration::from_secs(2)).await.is_err() {
-            break;
+        if Instant::now() >= until {
+            return Ok(None);
         }
+        cx.cancel.sleep(PAUSE).await?;
     }
-    Ok(None)
 }
 
-/// What is gone already is a success.
-fn gone<T>(result: Result<T, ApiError>) -> Result<(), BuildError> {
-    match result {
-        Err(e) if !e.is_not_found() => Err(e.into()),
-        _ => Ok(()),
+/// Asks for the end of something by its id. What is gone already is a success; but for a moment after it was made EC2 may
+/// say "not found" of what exists.
+async fn end<T, F: Future<Output = Result<T, ApiError>>>(
+    cx: &ReclaimContext,
+    mut call: impl FnMut() -> F,
+) -> Result<(), BuildError> {
+    let until = patience(cx);
+    loop {
+        match call().await {
+            Err(e) if e.is_not_found() && Instant::now() < until => cx.cancel.sleep(PAUSE).await?,
+            Err(e) if !e.is_not_found() => return Err(e.into()),
+            _ => return Ok(()),
+        }
     }
+}
+
+/// Until when "not found" is not believed.
+fn patience(cx: &ReclaimContext) -> Instant {
+    Instant::now() + if cx.recent { SHOWN_WITHIN } else { Duration::ZERO }
 }
 
 #[cfg(test)]

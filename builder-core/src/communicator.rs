@@ -216,7 +216,7 @@ impl AddressSource for String {
     }
 }
 
-/// Runs a command and sends what it writes as events, line by line. Ends early when the build is cancelled.
+/// Runs a command and sends what it writes as events, line by line. To cancel it, drop it.
 pub async fn exec_with_events(
     communicator: &dyn Communicator,
     command: &str,

@@ -258,8 +258,12 @@ async fn it_takes_nothing_away() {
         details: BTreeMap::new(),
     };
     let entry = Entry { n: 1, resource, state: EntryState::Intended };
-    let reclaiming =
-        ReclaimContext { build_id: cx.build_id.clone(), events: cx.events.clone(), cancel: cx.cancel.for_cleanup() };
+    let reclaiming = ReclaimContext {
+        build_id: cx.build_id.clone(),
+        events: cx.events.clone(),
+        cancel: cx.cancel.for_cleanup(),
+        recent: false,
+    };
     let reclaimer = prepare(given()).unwrap().reclaimer(&cx).await.unwrap();
     let error = reclaimer.reclaim(&reclaiming, &entry).await.unwrap_err().to_string();
     assert_eq!(error, "the null builder creates nothing and cannot take it away: please report this");

@@ -33,6 +33,8 @@ def mend_moto() -> None:
     del Ami.block_device_mappings
     AmisResponse.create_image = create_image
     AmisResponse.copy_image = copy_image
+    AmisResponse.register_image = register_image
+    EC2Backend.delete_snapshot = keep_snapshots_in_use(EC2Backend.delete_snapshot)
     AmisResponse.modify_image_attribute = describe_too(AmisResponse.modify_image_attribute)
     ElasticBlockStore.describe_snapshots = describe_snapshots
     InstanceResponse.run_instances = run_once_per_token(InstanceResponse.run_instances)
@@ -130,6 +132,43 @@ def copy_image(self: AmisResponse) -> ActionResult:
         image.add_tags({tag["key"]: tag["value"] for tag in source.get_tags()})
     keep(backend, image, self._get_param("TagSpecifications", []))
     return ActionResult({"ImageId": image.id})
+
+
+def register_image(self: AmisResponse) -> ActionResult:
+    """moto: keeps the name and the description, invents a disk, knows no tags and takes the same name twice."""
+    backend = self.ec2_backend
+    name = self._get_param("Name")
+    self.error_on_dryrun()
+    refuse_taken_name(backend, name)
+    mappings = self._get_param("BlockDeviceMappings", [])
+    for mapping in mappings:
+        ebs = mapping.get("Ebs", {})
+        if "SnapshotId" in ebs:
+            # An unknown snapshot is an error, as in EC2; what is not said comes from the snapshot's volume.
+            snapshot = backend.describe_snapshots([ebs["SnapshotId"]])[0]
+            mapping["Ebs"] = {"VolumeSize": snapshot.volume.size, "Encrypted": snapshot.encrypted} | ebs
+    image = new_image(
+        backend, mappings, ami_id=random_ami_id(), name=name, description=self._get_param("Description", ""),
+        architecture=self._get_param("Architecture"), virtualization_type=self._get_param("VirtualizationType"),
+        root_device_name=self._get_param("RootDeviceName"),
+    )  # fmt: skip
+    keep(backend, image, self._get_param("TagSpecifications", []))
+    return ActionResult({"ImageId": image.id})
+
+
+def keep_snapshots_in_use(delete):
+    """moto: minds the image that a snapshot was made for, and no other that stands on it."""
+
+    def delete_snapshot(self, snapshot_id: str):
+        for image in self.amis.values():
+            used = [mapping.get("Ebs", {}).get("SnapshotId") for mapping in image.block_device_mappings]
+            if snapshot_id in used:
+                raise EC2ClientError(
+                    "InvalidSnapshot.InUse", f"The snapshot {snapshot_id} is currently in use by {image.id}"
+                )
+        return delete(self, snapshot_id)
+
+    return delete_snapshot
 
 
 def describe_too(modify):

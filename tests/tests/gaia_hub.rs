@@ -174,11 +174,27 @@ fn an_image_of_the_same_name_is_replaced_only_when_the_new_one_is_ready() {
     assert_eq!(failed.code(), Some(1));
     assert_eq!(rig.state().of(&rig.ready.region, "images")[0]["ImageId"], old);
 
+    // It is made, and cannot get its name: the old one gets it back.
+    rig.faults(&json!({"fail": {"RegisterImage": "InvalidParameterCombination:1"}}));
+    let failed = gaia.build(&["-force"]);
+    assert_eq!(failed.code(), Some(1));
+    assert!(failed.stderr.contains("is registered again as"), "{}", failed.stderr);
+    let images = rig.state().of(&rig.ready.region, "images");
+    let [back] = images.as_slice() else { panic!("the old image, under its name: {images:#?}") };
+    assert_eq!(back["Name"], "Blockstack.Gaia.Hub_1549643256");
+    assert_eq!(tag_keys(back), TAGS);
+    assert_eq!(rig.state().of(&rig.ready.region, "snapshots").len(), 2, "its snapshots, and no others");
+    let old = back["ImageId"].clone();
+
     rig.faults(&json!({}));
+    gaia.builder(json!({"ami_regions": ["us-west-2", "eu-west-1"]}));
     let replaced = gaia.build(&["-force"]);
     assert_eq!(replaced.code(), Some(0), "{}", replaced.all());
     let images = rig.state().of(&rig.ready.region, "images");
     assert_eq!(images.len(), 1);
     assert_ne!(images[0]["ImageId"], old);
     assert_eq!(images[0]["Name"], "Blockstack.Gaia.Hub_1549643256");
+    let copies = rig.state().of("eu-west-1", "images");
+    assert_eq!((copies.len(), &copies[0]["Name"]), (1, &json!("Blockstack.Gaia.Hub_1549643256")));
+    assert_eq!(rig.state().of("eu-west-1", "snapshots").len(), 2);
 }

@@ -73,8 +73,7 @@ impl BlockDevice {
         }
     }
 
-    /// EC2's form. `image`: for CreateImage, which takes neither a key nor, for a device that comes from the instance,
-    /// a word on encryption that differs from the volume's.
+    /// EC2's form. `image`: for CreateImage, which takes no key.
     pub(crate) fn mapping(&self, image: bool) -> BlockDeviceMapping {
         let mapping = BlockDeviceMapping::builder().device_name(&self.device_name);
         if self.no_device {

@@ -164,6 +164,11 @@ pub(crate) enum Identity {
 }
 
 impl Settings {
+    /// Snapshots that the template names: the user's, which nothing here deletes or tags.
+    pub(crate) fn users_snapshots(&self) -> impl Iterator<Item = &str> {
+        self.launch_devices.iter().chain(&self.image_devices).filter_map(|d| d.snapshot_id.as_deref())
+    }
+
     /// Checks all rules and gives the settings, or everything that is wrong.
     pub(crate) fn check(config: Config, connector: &dyn Connector, force: bool) -> Result<Self, Problems> {
         let mut problems = Problems::default();
@@ -409,7 +414,9 @@ pub(crate) fn too_large(path: &str, what: &str, bytes: &[u8], p: &mut Problems) 
 
 /// The content of user data that is base64 already: Packer sends such a text as it is, and so does gaia.
 pub(crate) fn decoded(bytes: &[u8]) -> Option<Vec<u8>> {
-    if bytes.is_empty() { None } else { base64::engine::general_purpose::STANDARD.decode(bytes.trim_ascii_end()).ok() }
+    // `base64` wraps its lines, and Go's decoder, which Packer uses, does not mind.
+    let bytes: Vec<u8> = bytes.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
+    if bytes.is_empty() { None } else { base64::engine::general_purpose::STANDARD.decode(bytes).ok() }
 }
 
 fn security_groups(config: &Config, p: &mut Problems) -> SecurityGroups {

@@ -129,7 +129,7 @@ fn choices_become_types() {
     let settings = check(&json!({
         "profile": "", "associate_public_ip_address": "true", "vpc_id": "vpc-1", "subnet_id": "{subnet}",
         "ami_regions": "us-west-2,eu-west-1,us-west-2", "launch_block_device_mappings": [{"device_name": "/dev/sdf"}],
-        "spot_price": "", "aws_polling": {"delay_seconds": "30", "max_attempts": 10},
+        "spot_price": "0", "enable_nitro_enclave": false, "spot_tags": {}, "placement": [], "aws_polling": {"delay_seconds": "30", "max_attempts": 10},
     }))
     .unwrap();
     assert_eq!(settings.access.profile, None);
@@ -148,6 +148,7 @@ fn choices_become_types() {
 #[test]
 fn user_data_that_is_base64_already_counts_by_its_content() {
     assert_eq!(decoded(b"aGVsbG8=\n"), Some(b"hello".to_vec()));
+    assert_eq!(decoded(b"aGVs\r\nbG8=\n"), Some(b"hello".to_vec()));
     assert_eq!(decoded(b"#!/bin/sh"), None);
     assert_eq!(decoded(b""), None);
     let encoded = base64::engine::general_purpose::STANDARD.encode(vec![b'x'; USER_DATA_LIMIT]);

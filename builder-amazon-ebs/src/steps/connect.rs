@@ -1,6 +1,7 @@
 //! The way in: where the instance can be reached, and what provisioners may know of it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{Instance, InstanceNetworkInterface};
@@ -19,19 +20,29 @@ struct InstanceAddress {
     region: Arc<Regional>,
     id: String,
     interface: Option<Interface>,
-    /// What was known when the instance began to run.
-    known: Option<String>,
+    /// Whether to wait for a public address, for a few looks.
+    public: bool,
+    looks: AtomicU32,
+    /// The last answer.
+    last: Mutex<Option<String>>,
     cancel: Cancel,
 }
+
+/// A public address may come a moment after the instance runs; after this many looks the private one will do, as in Packer.
+const LOOKS_FOR_PUBLIC: u32 = 3;
 
 #[async_trait]
 impl AddressSource for InstanceAddress {
     async fn address(&self) -> Result<Option<String>, BuildError> {
-        if self.known.is_some() {
-            return Ok(self.known.clone());
-        }
         let seen = self.cancel.run(Instances::look(&self.region.client, vec![self.id.clone()])).await??;
-        Ok(seen.first().and_then(|(_, instance)| address(instance, self.interface)))
+        let Some((_, instance)) = seen.first() else { return Ok(None) };
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        let address = match self.interface {
+            None if self.public && looks < LOOKS_FOR_PUBLIC => address(instance, Some(Interface::PublicIp)),
+            interface => address(instance, interface),
+        };
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&address);
+        Ok(address)
     }
 }
 
@@ -65,11 +76,12 @@ pub(crate) async fn connect(
         region: stage.home.clone(),
         id: id.clone(),
         interface: stage.settings.interface,
-        known: address(instance, stage.settings.interface),
+        public: stage.settings.public_ip != Some(false),
+        looks: AtomicU32::new(0),
+        last: Mutex::default(),
         cancel: stage.cx.cancel.clone(),
     };
     let given = connector.host().map(str::to_owned);
-    let host = given.clone().or_else(|| found.known.clone()).unwrap_or_default();
     let address: &dyn AddressSource = match &given {
         Some(host) => host,
         None => &found,
@@ -77,6 +89,8 @@ pub(crate) async fn connect(
     let communicator: Arc<dyn Communicator> =
         connector.connect(stage.cx, Target { address, private_key: key.private.clone() }).await?;
 
+    let last = || found.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let host = given.clone().or_else(last).unwrap_or_default();
     Ok(Machine::new(stage.cx, communicator, connector, (&id, &host), source.build_vars()))
 }
 

@@ -10,7 +10,12 @@ use crate::tagging::FinalTags;
 use crate::{mark, reclaim};
 
 /// Copies the image to every region of the template but its own; gives the copies by region. One that fails ends the build.
-pub(crate) async fn copy(stage: &Stage<'_>, home: &str, tags: &FinalTags) -> Result<Vec<(String, Image)>, BuildError> {
+pub(crate) async fn copy(
+    stage: &Stage<'_>,
+    home: &str,
+    (name, lifetime): (&str, Lifetime),
+    tags: &FinalTags,
+) -> Result<Vec<(String, Image)>, BuildError> {
     let cx = stage.cx;
     let regions: Vec<_> = stage.settings.copy_to.iter().filter(|r| **r != stage.home.name).collect();
     if regions.is_empty() {
@@ -22,7 +27,7 @@ pub(crate) async fn copy(stage: &Stage<'_>, home: &str, tags: &FinalTags) -> Res
     }
     cx.events.message("Waiting for all copies to complete...");
     let copies = regions.into_iter().map(|region| async move {
-        let copied = Box::pin(one(stage, home, region, tags)).await;
+        let copied = Box::pin(one(stage, home, region, (name, lifetime), tags)).await;
         copied.map(|image| (region.clone(), image)).map_err(|e| match e {
             BuildError::Failed(text) => {
                 BuildError::failed(format!("Error Copying AMI ({home}) to region ({region}): {text}"))
@@ -34,7 +39,13 @@ pub(crate) async fn copy(stage: &Stage<'_>, home: &str, tags: &FinalTags) -> Res
     futures_util::future::join_all(copies).await.into_iter().collect()
 }
 
-async fn one(stage: &Stage<'_>, home: &str, region: &str, tags: &FinalTags) -> Result<Image, BuildError> {
+async fn one(
+    stage: &Stage<'_>,
+    home: &str,
+    region: &str,
+    (name, lifetime): (&str, Lifetime),
+    tags: &FinalTags,
+) -> Result<Image, BuildError> {
     let (cx, settings) = (stage.cx, stage.settings);
     let there = stage.cloud.in_region(region);
     let specifications = [
@@ -48,7 +59,7 @@ async fn one(stage: &Stage<'_>, home: &str, region: &str, tags: &FinalTags) -> R
         .copy_image()
         .source_region(&stage.home.name)
         .source_image_id(home)
-        .name(&settings.ami_name)
+        .name(name)
         .description(mark::description(&cx.build_id))
         .client_token(reclaim::client_token(&cx.build_id, "copy", region))
         .set_encrypted(settings.encrypt)
@@ -59,7 +70,7 @@ async fn one(stage: &Stage<'_>, home: &str, region: &str, tags: &FinalTags) -> R
         let id = made.image_id.ok_or_else(|| ApiError::incomplete("CopyImage", "image id"))?;
         Ok(Created { id: id.clone(), value: id })
     };
-    let new = image::new_image(stage, &settings.ami_name, region, Lifetime::Artifact);
+    let new = image::new_image(stage, name, region, lifetime);
     let id = Box::pin(stage.create(new, created)).await?;
     let copied = image::available(stage, &there.images, &id, region).await?.map_err(BuildError::failed)?;
     image::with_snapshots(stage, region, copied).await

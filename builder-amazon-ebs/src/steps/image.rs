@@ -9,8 +9,9 @@ use aws_sdk_ec2::types::{Image, ResourceType};
 use builder_core::BuildError;
 use builder_core::ledger::{Created, Entry, Lifetime, NewResource, ReclaimContext, Reclaimer as _};
 
-use super::{Stage, filter, once_visible};
+use super::{Stage, filter, once_visible, unsure};
 use crate::api_error::{ApiError, Named as _};
+use crate::config::BlockDevice;
 use crate::poller::{Images, Poller, Step, Wait};
 use crate::tagging::FinalTags;
 use crate::{mark, reclaim};
@@ -22,15 +23,14 @@ const TRIES: u32 = 3;
 pub(crate) async fn create(
     stage: &Stage<'_>,
     instance: &str,
-    name: &str,
-    lifetime: Lifetime,
+    (name, lifetime): (&str, Lifetime),
     tags: &FinalTags,
 ) -> Result<Image, BuildError> {
     let cx = stage.cx;
     cx.events.say(format!("Creating the AMI: {name}"));
     let mut tries = 1;
     loop {
-        let id = Box::pin(ask(stage, instance, name, lifetime, tags)).await?;
+        let id = Box::pin(ask(stage, instance, (name, lifetime), tags)).await?;
         cx.events.message(format!("AMI: {id}"));
         cx.events.say("Waiting for AMI to become ready...");
         match available(stage, &stage.home.images, &id, &stage.home.name).await? {
@@ -48,8 +48,7 @@ pub(crate) async fn create(
 async fn ask(
     stage: &Stage<'_>,
     instance: &str,
-    name: &str,
-    lifetime: Lifetime,
+    (name, lifetime): (&str, Lifetime),
     tags: &FinalTags,
 ) -> Result<String, BuildError> {
     let devices: Vec<_> = stage.settings.image_devices.iter().map(|d| d.mapping(true)).collect();
@@ -81,8 +80,8 @@ async fn ask(
             Ok(made) => made.image_id.ok_or_else(|| ApiError::incomplete("CreateImage", "image id"))?,
             // A lost answer, and the SDK asked again; or somebody was faster, which the mark tells.
             Err(e) if e.is(&["InvalidAMIName.Duplicate"]) => {
-                let ours = reclaim::find_image(stage.home, &stage.cx.build_id, name).await?;
-                ours.and_then(|image| image.image_id).ok_or(e)?
+                let ours = reclaim::find_image(stage.home, &stage.cx.build_id, name).await.map_err(unsure)?;
+                ours.and_then(|image| image.image_id).ok_or_else(|| unsure(e))?
             }
             Err(e) => return Err(e.into()),
         };
@@ -93,9 +92,7 @@ async fn ask(
 
 /// The ledger's word for an image; snapshots that the template names are the user's and are never deleted with it.
 pub(crate) fn new_image(stage: &Stage<'_>, name: &str, region: &str, lifetime: Lifetime) -> NewResource {
-    let settings = stage.settings;
-    let devices = settings.launch_devices.iter().chain(&settings.image_devices);
-    let users: Vec<_> = devices.filter_map(|d| d.snapshot_id.as_deref()).collect();
+    let users: Vec<_> = stage.settings.users_snapshots().collect();
     let mut details = BTreeMap::new();
     if !users.is_empty() {
         details.insert(reclaim::USERS_SNAPSHOTS.to_owned(), users.join(","));
@@ -150,10 +147,19 @@ pub(crate) fn snapshots(image: &Image) -> Vec<String> {
     image.block_device_mappings().iter().filter_map(|m| m.ebs()?.snapshot_id().map(str::to_owned)).collect()
 }
 
-/// The image with its snapshots: EC2 may call an image available a moment before it shows them.
+/// The image with its snapshots: EC2 may call an image available a moment before it shows them. An image is not lost for it.
 pub(crate) async fn with_snapshots(stage: &Stage<'_>, region: &str, image: Image) -> Result<Image, BuildError> {
-    let complete =
-        |i: &Image| i.block_device_mappings().iter().filter_map(|m| m.ebs()).all(|e| e.snapshot_id().is_some());
+    // A device that only the image has, with a size, is an empty volume: it never has a snapshot.
+    let settings = stage.settings;
+    let empty = |name: Option<&str>| {
+        let named = |d: &&BlockDevice| Some(d.device_name.as_str()) == name;
+        settings.image_devices.iter().any(|d| named(&d) && d.volume_size.is_some() && d.snapshot_id.is_none())
+            && !settings.launch_devices.iter().any(|d| named(&d))
+    };
+    let complete = |i: &Image| {
+        let mut disks = i.block_device_mappings().iter().filter_map(|m| Some((m.device_name(), m.ebs()?)));
+        disks.all(|(name, ebs)| ebs.snapshot_id().is_some() || empty(name))
+    };
     if complete(&image) {
         return Ok(image);
     }
@@ -166,5 +172,14 @@ pub(crate) async fn with_snapshots(stage: &Stage<'_>, region: &str, image: Image
             ApiError::incomplete("DescribeImages", "snapshot of the image").with_code("InvalidSnapshot.NotFound")
         })
     };
-    Ok(stage.cx.cancel.run(once_visible(stage.cx, &["InvalidSnapshot.NotFound"], look)).await??)
+    match stage.cx.cancel.run(once_visible(stage.cx, &["InvalidSnapshot.NotFound"], look)).await? {
+        Ok(image) => Ok(image),
+        Err(e) => {
+            stage
+                .cx
+                .events
+                .warning(format!("not every snapshot of {id} is shown, and those that are not get no tags: {e}"));
+            Ok(image)
+        }
+    }
 }

@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{KeyType, ResourceType};
 use builder_core::ledger::{Created, Lifetime, NewResource};
 use builder_core::{BuildError, SecretString};
 
-use super::Stage;
+use super::{Stage, unsure};
 use crate::api_error::{ApiError, Named as _};
 use crate::config::{Identity, KeyPair};
 use crate::{mark, reclaim};
@@ -58,8 +58,11 @@ async fn temporary(
         let made = match create(stage, &name, ed25519, tags).await {
             // A lost answer, and the SDK asked again. Nobody else has this name; the private key is lost, so make another.
             Err(e) if e.is(&["InvalidKeyPair.Duplicate"]) && name == own => {
-                stage.home.client.delete_key_pair().key_name(&name).send().await.named("DeleteKeyPair")?;
-                create(stage, &name, ed25519, tags).await?
+                let again = async {
+                    stage.home.client.delete_key_pair().key_name(&name).send().await.named("DeleteKeyPair")?;
+                    create(stage, &name, ed25519, tags).await
+                };
+                Box::pin(again).await.map_err(unsure)?
             }
             made => made?,
         };

@@ -17,9 +17,10 @@ use super::key_pair::Key;
 use super::network::Network;
 use super::{Stage, once_visible};
 use crate::api_error::{ApiError, Named as _};
+use crate::cloud::PROVIDER;
 use crate::config::{BlockDevice, UserData};
 use crate::poller::{Step, Wait};
-use crate::{config, mark, reclaim};
+use crate::{config, mark, reclaim, tagging};
 
 /// What EC2 says for a moment after a key pair, a group or a profile was made.
 const NOT_VISIBLE_YET: [&str; 4] = [
@@ -48,6 +49,7 @@ pub(crate) async fn launch(stage: &Stage<'_>, with: Launch<'_>) -> Result<String
         tags.insert(0, ("Name".to_owned(), "Packer Builder".to_owned()));
     }
     let volume_tags = merged(&tags, stage.tags("run_volume_tags", &stage.settings.run_volume_tags, &data)?);
+    tagging::check("run_volume_tags", &mark::marked(cx, &volume_tags))?;
     cx.events.say("Adding tags to source instance");
     for (key, value) in &tags {
         cx.events.message(format!("Adding tag: {key:?}: {value:?}"));
@@ -76,14 +78,23 @@ pub(crate) async fn launch(stage: &Stage<'_>, with: Launch<'_>) -> Result<String
                 result => result,
             }
         });
-        let instance = made.await?.instances.unwrap_or_default().pop();
+        let made = made.await?;
+        let instance = made.instances.unwrap_or_default().pop();
         let id =
             instance.and_then(|i| i.instance_id).ok_or_else(|| ApiError::incomplete("RunInstances", "instance id"))?;
-        Ok(Created { id: id.clone(), value: id })
+        Ok(Created { id: id.clone(), value: (id, made.owner_id) })
     };
-    let id = Box::pin(stage.create(new(reclaim::INSTANCE, &token), call)).await?;
+    let (id, account) = Box::pin(stage.create(new(reclaim::INSTANCE, &token), call)).await?;
+    record_access(stage, account).await?;
     cx.events.message(format!("Instance ID: {id}"));
     Ok(id)
+}
+
+/// Records how to reach EC2 again, and the account, as soon as it is known: `gaia cleanup` must not take another for it.
+pub(crate) async fn record_access(stage: &Stage<'_>, account: Option<String>) -> Result<(), BuildError> {
+    let access = stage.cloud.recorded(&stage.cx.environment);
+    let access = serde_json::json!({ "region": stage.home.name, "access": access, "account": account });
+    Ok(stage.cx.ledger.set_access(PROVIDER, access).await?)
 }
 
 /// Waits until the instance runs, and lets go of volumes that the template wants to outlive it.
@@ -243,7 +254,7 @@ async fn user_data(user_data: &UserData) -> Result<Option<String>, BuildError> {
             .map_err(|e| BuildError::failed(format!("cannot read user_data_file {path}: {e}")))?,
     };
     Ok(Some(match config::decoded(&bytes) {
-        Some(_) => String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned(),
+        Some(_) => String::from_utf8_lossy(&bytes).split_ascii_whitespace().collect(),
         None => base64::engine::general_purpose::STANDARD.encode(bytes),
     }))
 }

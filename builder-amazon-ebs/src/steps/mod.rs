@@ -60,7 +60,9 @@ impl Stage<'_> {
             let cut_short = |e: Cancelled| CreateError { error: e.into(), refused: false };
             cancel.run(Box::pin(call)).await.map_err(cut_short)?
         };
-        self.cx.ledger.create(new, call).await
+        let created = self.cx.ledger.create(new, call).await;
+        // A wait inside the call that was cut short ends with EC2's last word, which is not why the build ends.
+        created.map_err(|e| if self.cx.cancel.is_cancelled() { BuildError::Cancelled } else { e })
     }
 
     /// Renders a text.
@@ -107,6 +109,11 @@ pub(crate) async fn once_visible<T, F: Future<Output = Result<T, ApiError>>>(
             result => return result,
         }
     }
+}
+
+/// A create that failed after an earlier try of it may have taken effect: the clean-up has to look.
+pub(crate) fn unsure(error: ApiError) -> CreateError {
+    CreateError { error: error.into(), refused: false }
 }
 
 /// A filter of a Describe call with one value.

@@ -27,7 +27,9 @@ pub(crate) async fn network(stage: &Stage<'_>) -> Result<Network, BuildError> {
     let subnet = match &settings.subnet {
         Subnet::Id(id) => Some(id.clone()),
         Subnet::Filter(wanted) => Some(find_subnet(stage, wanted, vpc.as_deref()).await?),
-        Subnet::Default if settings.public_ip.is_some() => default_subnet(stage, vpc.as_deref()).await?,
+        Subnet::Default if settings.public_ip.is_some() || vpc.is_some() => {
+            default_subnet(stage, vpc.as_deref()).await?
+        }
         Subnet::Default => None,
     };
     if vpc.is_some() && subnet.is_none() {
@@ -36,8 +38,8 @@ pub(crate) async fn network(stage: &Stage<'_>) -> Result<Network, BuildError> {
             "Error: subnet_id or subnet_filter must be provided for non-default VPCs ({vpc})"
         )));
     }
-    let temporary = matches!(settings.security_groups, SecurityGroups::Temporary { .. });
-    if let (None, Some(subnet), true) = (&vpc, &subnet, temporary) {
+    let groups_need_it = !matches!(settings.security_groups, SecurityGroups::Ids(_));
+    if let (None, Some(subnet), true) = (&vpc, &subnet, groups_need_it) {
         let found = describe(stage, stage.home.client.describe_subnets().subnet_ids(subnet)).await?;
         vpc = found.first().and_then(|s| s.vpc_id.clone());
     }
@@ -91,16 +93,18 @@ async fn find_subnet(stage: &Stage<'_>, wanted: &SubnetFilter, vpc: Option<&str>
 /// A subnet for a public address when the template names none: a default subnet with room. Not finding one is not an error: the
 /// address is then as the VPC gives it.
 async fn default_subnet(stage: &Stage<'_>, vpc: Option<&str>) -> Result<Option<String>, BuildError> {
+    // The subnets of a VPC of the user's own are not default ones; with a public address any of them will do.
     let mut all = vec![filter("state", "available")];
-    match vpc {
-        Some(vpc) => all.push(filter("vpc-id", vpc)),
-        None => all.push(filter("default-for-az", "true")),
+    all.extend(vpc.map(|vpc| filter("vpc-id", vpc)));
+    if vpc.is_none() || stage.settings.public_ip.is_none() {
+        all.push(filter("default-for-az", "true"));
     }
     all.extend(stage.settings.availability_zone.as_deref().map(|zone| filter("availabilityZone", zone)));
     let found = describe(stage, stage.home.client.describe_subnets().set_filters(Some(all))).await?;
     let id = most_free(found).and_then(|s| s.subnet_id);
     match &id {
         Some(id) => stage.cx.events.message(format!("Set subnet as {id:?}")),
+        None if vpc.is_some() => {}
         None => stage.cx.events.warning(
             "associate_public_ip_address is set without a subnet_id, and there is no default subnet: the instance gets a public \
              address only if its subnet gives one",

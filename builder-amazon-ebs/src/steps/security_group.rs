@@ -7,7 +7,7 @@ use builder_core::BuildError;
 use builder_core::ledger::{Created, Lifetime, NewResource};
 
 use super::network::Network;
-use super::{Stage, filter, filters, in_words, once_visible};
+use super::{Stage, filter, filters, in_words, once_visible, unsure};
 use crate::api_error::{ApiError, Named as _};
 use crate::config::SecurityGroups;
 use crate::{mark, reclaim};
@@ -81,8 +81,8 @@ async fn temporary(stage: &Stage<'_>, network: &Network, tags: &[(String, String
             Ok(made) => made.group_id.ok_or_else(|| ApiError::incomplete("CreateSecurityGroup", "group id"))?,
             // A lost answer, and the SDK asked again: nobody else has this name.
             Err(e) if e.is(&["InvalidGroup.Duplicate"]) => {
-                let found = reclaim::find_security_group(stage.home, &cx.build_id, &name).await?;
-                found.ok_or(e)?
+                let found = reclaim::find_security_group(stage.home, &cx.build_id, &name).await.map_err(unsure)?;
+                found.ok_or_else(|| unsure(e))?
             }
             Err(e) => return Err(e.into()),
         };

@@ -46,7 +46,8 @@ pub(crate) fn run(mut session: Session, args: &CleanupArgs) -> Exit {
     let (events, stream) = event::channel(session.clock, session.redactor.clone());
     let cancel = Cancel::default();
     let environment = (*session.environment).clone();
-    let cleanup = Cleanup { store, registry, events: events.clone(), cancel: cancel.clone(), environment };
+    let cleanup =
+        Cleanup { store, registry, events: events.clone(), cancel: cancel.clone(), clock: session.clock, environment };
     let narration = session.narration(true);
     let Session { ui, signals, clock, .. } = session;
     let narrator = Narrator::new(ui, narration);
