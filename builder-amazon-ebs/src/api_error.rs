@@ -115,7 +115,7 @@ impl fmt::Display for ApiError {
             "SignatureDoesNotMatch",
         ]) {
             f.write_str("; check the credentials, the profile and this machine's clock")?;
-        } else if self.outcome == Outcome::Unknown {
+        } else if self.outcome == Outcome::Unknown && !self.action.starts_with("Describe") {
             f.write_str("; it may have taken effect all the same, which the clean-up looks for")?;
         }
         Ok(())

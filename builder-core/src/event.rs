@@ -236,6 +236,7 @@ impl EventStream {
 
     fn redacted(&self, mut event: Event) -> Event {
         let hide = |text: &mut String| *text = self.redactor.redact(text);
+        event.build = event.build.map(|name| self.redactor.redact(&name).into());
         match &mut event.kind {
             EventKind::Say(text)
             | EventKind::Message(text)
@@ -243,19 +244,17 @@ impl EventStream {
             | EventKind::Warning(text)
             | EventKind::Stdout(text)
             | EventKind::Stderr(text)
-            | EventKind::Waiting { what: text } => hide(text),
+            | EventKind::Waiting { what: text }
+            | EventKind::Ledger { id: text, .. } => hide(text),
+            EventKind::RunStarted { builds } => builds.iter_mut().for_each(hide),
             EventKind::LeftBehind { resources, .. } => resources.iter_mut().for_each(hide),
             EventKind::BuildFinished { artifacts, .. } => artifacts.iter_mut().for_each(|a| a.visit(hide)),
             EventKind::BuildFailed { error, artifacts, .. } => {
                 hide(error);
                 artifacts.iter_mut().for_each(|a| a.visit(hide));
             }
-            // Names of builds, and ids and names that the process made itself.
-            EventKind::RunStarted { .. }
-            | EventKind::BuildStarted { .. }
-            | EventKind::WaitEnded
-            | EventKind::Ledger { .. }
-            | EventKind::RunFinished { .. } => {}
+            // Ids and types, which are no user's values.
+            EventKind::BuildStarted { .. } | EventKind::WaitEnded | EventKind::RunFinished { .. } => {}
         }
         event
     }

@@ -11,7 +11,7 @@ use crate::argv;
 
 /// Builds machine images from Packer templates
 #[derive(Debug, Parser)]
-#[command(name = "gaia", disable_version_flag = true)]
+#[command(name = "gaia", disable_version_flag = true, args_override_self = true)]
 #[command(
     after_help = "Flags are written with one or two dashes, and values after `=` or a space: -var-file=x, --var-file x."
 )]

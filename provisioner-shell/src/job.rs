@@ -14,6 +14,9 @@ use crate::Shell;
 use crate::render::until_stable;
 use crate::script::Script;
 
+/// How often in a row a machine that answers may refuse.
+const REFUSED_TRIES: u32 = 5;
+
 /// How long to wait before the next try.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
 
@@ -152,12 +155,15 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Tries until it works, for `start_retry_timeout`, and connects anew if the connection is `lost`. A try is not cut off when the time is up, since it may be a script that runs for hours; the communicator ends one that hangs.
+    /// Tries until it works, for `start_retry_timeout`, and connects anew if the connection is `lost`. A machine that answers and
+    /// refuses is believed after a few tries. A try is not cut off when the time is up, since it may be a script that runs
+    /// for hours; the communicator ends one that hangs.
     async fn retry<T, F>(&self, doing: &str, mut lost: bool, attempt: impl Fn() -> F) -> Result<T, BuildError>
     where
         F: Future<Output = Result<T, CommunicatorError>>,
     {
         let started = Instant::now();
+        let mut refused = 0;
         loop {
             let tried = async {
                 if lost {
@@ -169,6 +175,10 @@ impl<'a> Job<'a> {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
+            refused = if error.lost { 0 } else { refused + 1 };
+            if refused == REFUSED_TRIES {
+                return Err(BuildError::failed(format!("{doing}: {error}")));
+            }
             if started.elapsed() + RETRY_EVERY > self.shell.start_retry_timeout {
                 let tried_for = GoDuration::from_secs(started.elapsed().as_secs().try_into().unwrap_or(i64::MAX));
                 return Err(BuildError::failed(format!(

@@ -10,6 +10,7 @@ use crate::communicator::Machine;
 use crate::context::BuildContext;
 use crate::decode::GoDuration;
 use crate::error::BuildError;
+use crate::event::EventKind;
 use crate::plugin::Provision;
 
 /// What a builder calls when its machine can be reached.
@@ -102,7 +103,10 @@ async fn one(planned: &PlannedProvisioner, cx: &BuildContext, machine: &Machine)
 async fn attempt(planned: &PlannedProvisioner, cx: &BuildContext, machine: &Machine) -> Result<(), BuildError> {
     if let Some(pause) = planned.pause_before {
         cx.events.say(format!("Pausing {} before the next provisioner...", go(pause)));
-        cx.cancel.sleep(pause).await?;
+        cx.events.waiting(format!("the pause of {}", go(pause)));
+        let slept = cx.cancel.sleep(pause).await;
+        cx.events.emit(EventKind::WaitEnded);
+        slept?;
     }
     let work = caught(planned.provisioner.it.provision(cx, machine));
     let Some(timeout) = planned.timeout else { return work.await };

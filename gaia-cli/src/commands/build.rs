@@ -34,7 +34,10 @@ pub(crate) fn run(mut session: Session, args: &BuildArgs) -> Exit {
     let run = Run {
         on_error,
         force: args.force,
-        parallel: usize::try_from(args.parallel_builds).ok().filter(|n| *n > 0).unwrap_or(Semaphore::MAX_PERMITS),
+        parallel: usize::try_from(args.parallel_builds)
+            .ok()
+            .filter(|n| *n > 0)
+            .map_or(Semaphore::MAX_PERMITS, |n| n.min(Semaphore::MAX_PERMITS)),
         ..plan::default_run(&session, events.clone(), cancel.clone(), store.clone())
     };
     let found = runtimes.block_on(Run::preflight(&builds));
