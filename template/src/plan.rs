@@ -164,6 +164,9 @@ impl<'a> Planner<'a> {
         };
         let place = |offset| node.span.as_ref().map(|span| json::inside(span, text, offset));
         let diagnostic = match lang::render(text, &BTreeMap::new(), &scope) {
+            Ok(rendered) if rendered.contains(char::is_control) => {
+                Diagnostic::error("a name must not hold control characters").at(node.span.clone())
+            }
             Ok(rendered) if !rendered.is_empty() => return Some(rendered),
             Ok(_) => Diagnostic::error(format!("`{text}` is empty once its variables are known")).at(node.span.clone()),
             Err(failure) => Diagnostic::error(failure.message).at(place(failure.offset)),

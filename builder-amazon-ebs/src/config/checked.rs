@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use super::{AmiFilter, BlockDevice, Config, Interface, MetadataOptions, SubnetFilter, rules};
 use crate::cloud::{Access, Keys};
 use crate::poller::Patience;
+use crate::tagging;
 
 /// EC2's limit for user data, counted before base64.
 pub(crate) const USER_DATA_LIMIT: usize = 16384;
@@ -180,6 +181,20 @@ impl Settings {
             ("ami_block_device_mappings", &config.ami_block_device_mappings),
         ] {
             devices.iter().enumerate().for_each(|(i, device)| device.check(&format!("{field}[{i}]"), p));
+        }
+        for (field, tags) in [
+            ("tags", &config.tags),
+            ("snapshot_tags", &config.snapshot_tags),
+            ("run_tags", &config.run_tags),
+            ("run_volume_tags", &config.run_volume_tags),
+        ] {
+            // What is known already: the rest is checked when it is rendered, before anything is made.
+            let literal = |text: &Deferred| !text.template.contains("{{");
+            let known = tags.iter().filter(|(key, value)| literal(key) && literal(value));
+            let known: Vec<_> = known.map(|(key, value)| (key.template.clone(), value.template.clone())).collect();
+            if let Err(e) = tagging::check(field, &known) {
+                p.add(field, e.to_string());
+            }
         }
         let keys = keys(&config, p);
         encryption(&config, p);

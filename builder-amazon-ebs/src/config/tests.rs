@@ -76,6 +76,10 @@ fn broken_rules_are_named_with_their_place() {
             json!({"enable_unlimited_credits": true, "instance_type": "m5.large"}),
             "enable_unlimited_credits: Error: Instance Type: m5.large is not within the supported types for Unlimited credits. Supported instance types are T2, T3, and T4g",
         ),
+        (
+            json!({"tags": {"aws:x": "y", "b": "{{ .SourceAMI }}"}}),
+            "tags: tags: the key \"aws:x\" begins with `aws:`, which is Amazon's own",
+        ),
         (json!({"spot_price": "auto"}), "spot_price: `spot_price` is not supported by this gaia"),
         (
             json!({"metadata_options": {"http_put_response_hop_limit": 65}}),

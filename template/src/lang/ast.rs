@@ -11,6 +11,8 @@ use super::value::Value;
 pub(super) struct Program {
     pub(super) body: Vec<Node>,
     pub(super) defined: BTreeMap<String, Vec<Node>>,
+    /// Where the text first reads the environment, which only the values of variables may.
+    pub(super) reads_environment: Option<usize>,
 }
 
 #[derive(Debug)]

@@ -57,9 +57,15 @@ fn append(out: &mut String, text: fmt::Arguments<'_>) {
     fmt::Write::write_fmt(out, text).unwrap_or_default();
 }
 
-/// Checks syntax and function names.
+/// Checks syntax and function names of a text that is no variable's value.
 pub(crate) fn check(text: &str) -> Result<(), Failure> {
-    if text.contains("{{") { parser::parse(text).map(drop) } else { Ok(()) }
+    if !text.contains("{{") {
+        return Ok(());
+    }
+    match parser::parse(text)?.reads_environment {
+        Some(at) => Err(Failure::new(at, "env vars are not allowed here: read it in `variables`, and use `user`")),
+        None => Ok(()),
+    }
 }
 
 /// Renders a text once; `fields` is what `.` holds.

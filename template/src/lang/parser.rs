@@ -337,7 +337,12 @@ impl<'t> Parser<'t> {
             Kind::Word => match token.text {
                 "true" | "false" => Term::Literal(Value::Bool(token.text == "true")),
                 "nil" => Term::Nil,
-                name => Term::Function(function(token.at, name)?),
+                name => {
+                    if name == "env" {
+                        self.program.reads_environment.get_or_insert(token.at);
+                    }
+                    Term::Function(function(token.at, name)?)
+                }
             },
             Kind::Dot => Term::Dot,
             Kind::Field => {

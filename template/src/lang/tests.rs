@@ -193,9 +193,9 @@ fn a_uuid_is_time_and_chance() {
 }
 
 #[test]
-fn check_finds_syntax_and_unknown_functions_only() {
-    assert_eq!(check("{{ .Path }} {{ build `ID` }} {{ env `X` }} {{ template `t` }}"), Ok(()));
-    for text in ["{{ foo }}", "{{ if }}", "{{", "{{ $x }}"] {
+fn check_finds_what_can_be_known_without_rendering() {
+    assert_eq!(check("{{ .Path }} {{ build `ID` }} {{ user `X` }} {{ template `t` }}"), Ok(()));
+    for text in ["{{ foo }}", "{{ if }}", "{{", "{{ $x }}", "{{ if .X }}{{ env `HOME` }}{{ end }}"] {
         assert!(check(text).is_err(), "{text}");
     }
 }
