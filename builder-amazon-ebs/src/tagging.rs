@@ -60,23 +60,8 @@ impl Taggable for Ami {
     async fn tag(&self, cx: &BuildContext, tags: &Tags) -> Result<(), BuildError> {
         check("tags", &tags.tags)?;
         check("snapshot_tags", &FinalTags::new(tags).snapshots)?;
-        // All regions at once; what is said comes region by region.
-        let (jobs, shown): (Vec<_>, Vec<_>) = self
-            .images
-            .iter()
-            .map(|image| {
-                let (events, held) = cx.events.hold();
-                let cx = cx.with_events(events);
-                (async move { self.tag_one(&cx, image, tags).await }, held)
-            })
-            .unzip();
-        let show = async {
-            for held in shown {
-                held.release().await;
-            }
-        };
-        let (done, ()) = tokio::join!(futures_util::future::join_all(jobs), show);
-        done.into_iter().collect()
+        let tag_one = |image, events| async move { self.tag_one(&cx.with_events(events), image, tags).await };
+        cx.events.in_order(&self.images, tag_one).await.into_iter().collect()
     }
 }
 

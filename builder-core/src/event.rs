@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -193,6 +194,26 @@ impl Events {
     /// The present state of a wait, for the live line.
     pub fn waiting(&self, what: impl Into<String>) {
         self.emit(EventKind::Waiting { what: what.into() });
+    }
+
+    /// Works on every item at once, and shows what each says in the order of the items. Gives the results in that order.
+    pub async fn in_order<I, T, F: Future<Output = T>>(
+        &self,
+        items: impl IntoIterator<Item = I>,
+        mut job: impl FnMut(I, Self) -> F,
+    ) -> Vec<T> {
+        let start = |item| {
+            let (events, held) = self.hold();
+            (job(item, events), held)
+        };
+        let (jobs, shown): (Vec<_>, Vec<_>) = items.into_iter().map(start).unzip();
+        let show = async {
+            for held in shown {
+                held.release().await;
+            }
+        };
+        let (done, ()) = tokio::join!(join_all(jobs), show);
+        done
     }
 
     /// A channel whose events go nowhere until [`Held::release`]: for work that runs at the same time as other work

@@ -34,6 +34,17 @@ impl Span {
         (line, column)
     }
 
+    /// The place of an offset inside the string literal that the range holds, whose value is `text`; the whole literal if
+    /// an escape before the offset makes the two differ.
+    #[must_use]
+    pub fn inside(&self, text: &str, offset: usize) -> Self {
+        let start = self.start + 1;
+        match (self.source.text.get(start..start + offset), text.get(..offset)) {
+            (Some(raw), Some(seen)) if raw == seen => Self { start: start + offset, ..self.clone() },
+            _ => self.clone(),
+        }
+    }
+
     /// The text of the range.
     pub fn text(&self) -> &str {
         self.source.text.get(self.start..self.end).unwrap_or_default()
@@ -195,6 +206,21 @@ mod tests {
         let source = Arc::new(Source { name: "t.json".into(), text: "a\nüb".into() });
         for (start, expected) in [(0, "t.json:1:1"), (2, "t.json:2:1"), (4, "t.json:2:2"), (99, "t.json:2:3")] {
             assert_eq!(Span { source: source.clone(), start, end: start }.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn an_offset_in_a_string_is_found_unless_an_escape_comes_before_it() {
+        // The literal, its value, an offset in the value; the place.
+        let rows = [
+            (r#""ab{{x}}""#, "ab{{x}}", 4, "t:1:6"),
+            (r#""\n{{x}}""#, "\n{{x}}", 3, "t:1:1"),
+            (r#""ab""#, "ab", 9, "t:1:1"),
+        ];
+        for (literal, text, offset, expected) in rows {
+            let source = Arc::new(Source { name: "t".into(), text: literal.into() });
+            let span = Span { source, start: 0, end: literal.len() };
+            assert_eq!(span.inside(text, offset).to_string(), expected, "{literal}");
         }
     }
 

@@ -9,6 +9,7 @@ use builder_core::source::Diagnostics;
 use builder_core::{Clock, Redactor};
 
 use crate::args::Common;
+use crate::dispatcher::Runtimes;
 use crate::env::{self, Environment};
 use crate::exit_code::Exit;
 use crate::printer::Input;
@@ -51,6 +52,11 @@ impl Session {
     pub(crate) fn ledgers(&mut self) -> Option<PathBuf> {
         let state = env::state_dir(self.common.state_dir.clone(), &self.environment);
         state.map(|dir| dir.join("ledger")).map_err(|e| self.ui.error(&format!("Error: {e}"))).ok()
+    }
+
+    /// Where a run takes place; says why, if there is no such place.
+    pub(crate) fn runtimes(&mut self) -> Option<Runtimes> {
+        Runtimes::start().map_err(|e| self.ui.error(&format!("Error: cannot start: {e}"))).ok()
     }
 
     /// How a run is told of.

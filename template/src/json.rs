@@ -83,15 +83,6 @@ fn parse_strictly(source: &Arc<Source>) -> Result<ast::Value<'_>, Diagnostic> {
         .ok_or_else(|| Diagnostic::error("error parsing JSON: unexpected end of JSON input").at(at(0, text.len())))
 }
 
-/// The place of an offset inside a string that the span holds, if the string has no escapes before it.
-pub(crate) fn inside(span: &Span, text: &str, offset: usize) -> Span {
-    let start = span.start + 1;
-    match (span.source.text.get(start..start + offset), text.get(..offset)) {
-        (Some(raw), Some(seen)) if raw == seen => Span { start: start + offset, ..span.clone() },
-        _ => span.clone(),
-    }
-}
-
 fn uncapitalised(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {

@@ -14,7 +14,6 @@ use builder_core::registry::{BuilderEntry, CommunicatorEntry, Registry, unknown_
 use builder_core::render::{RenderData, Renderer};
 use builder_core::source::{Diagnostic, Diagnostics, nearest};
 
-use crate::json;
 use crate::lang::{self, Scope, Settings};
 use crate::parse::did_you_mean;
 use crate::renderer::TemplateRenderer;
@@ -162,7 +161,7 @@ impl<'a> Planner<'a> {
             build_type: None,
             build: &BTreeMap::new(),
         };
-        let place = |offset| node.span.as_ref().map(|span| json::inside(span, text, offset));
+        let place = |offset| node.span.as_ref().map(|span| span.inside(text, offset));
         let diagnostic = match lang::render(text, &BTreeMap::new(), &scope) {
             Ok(rendered) if rendered.contains(char::is_control) => {
                 Diagnostic::error("a name must not hold control characters").at(node.span.clone())
@@ -355,7 +354,7 @@ impl<'a> Planner<'a> {
         match build.renderer.render(text, &RenderData::default()) {
             Ok(text) => Some(text),
             Err(e) => {
-                let span = node.span.as_ref().map(|span| json::inside(span, text, e.offset.unwrap_or(0)));
+                let span = node.span.as_ref().map(|span| span.inside(text, e.offset.unwrap_or(0)));
                 self.tell(Diagnostic::error(format!("`{key}`: {}", e.message)).at(span));
                 None
             }

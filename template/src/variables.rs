@@ -152,7 +152,7 @@ pub(crate) fn resolve(
                 }
                 Err(failure) => {
                     changed = true;
-                    let span = value.span.map(|span| json::inside(&span, &value.text, failure.offset));
+                    let span = value.span.map(|span| span.inside(&value.text, failure.offset));
                     found.push(Diagnostic::error(format!("variable {name}: {}", failure.message)).at(span));
                     broken.insert(name);
                 }

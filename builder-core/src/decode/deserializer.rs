@@ -98,7 +98,8 @@ impl<'a> At<'a> {
 
     fn render(self, text: &str) -> Result<String> {
         self.shared.how.renderer.render(text, &RenderData::default()).map_err(|e| {
-            let span = self.node.span.as_ref().map(|span| narrow(span, text, e.offset));
+            let span =
+                self.node.span.as_ref().map(|span| e.offset.map_or_else(|| span.clone(), |at| span.inside(text, at)));
             DecodeError(Box::new(Diagnostic::error(e.message).at(span)))
         })
     }
@@ -208,16 +209,6 @@ impl<'a> At<'a> {
         visitor
             .visit_map(Members { at: self, fields, rest: members.into_iter(), value: None })
             .map_err(|e| e.at(self.node.span.as_ref()))
-    }
-}
-
-/// The place of a template's error inside the string that holds it, if the string has no escapes before it.
-fn narrow(span: &Span, text: &str, offset: Option<usize>) -> Span {
-    let Some(offset) = offset else { return span.clone() };
-    let inner = span.start + 1;
-    match (span.source.text.get(inner..inner + offset), text.get(..offset)) {
-        (Some(raw), Some(seen)) if raw == seen => Span { start: inner + offset, ..span.clone() },
-        _ => span.clone(),
     }
 }
 
@@ -390,7 +381,7 @@ fn deferred<'de, V: Visitor<'de>>(
     visitor: V,
 ) -> Result<V::Value> {
     if let Err(e) = shared.how.renderer.check(&template) {
-        let span = span.map(|span| narrow(span, &template, e.offset));
+        let span = span.map(|span| e.offset.map_or_else(|| span.clone(), |at| span.inside(&template, at)));
         return Err(DecodeError(Box::new(Diagnostic::error(e.message).at(span))));
     }
     let place = span.map(ToString::to_string).unwrap_or_default();

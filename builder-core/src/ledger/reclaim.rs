@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::{Entry, Ledger};
@@ -61,44 +61,32 @@ impl std::fmt::Display for LeftBehind {
 /// Gives back everything that the ledger says may exist, newest first in what is shown, at once where nothing depends on it.
 /// Every resource is tried, even if another fails. Gives what is left.
 pub async fn reclaim(ledger: &Ledger, reclaimer: &dyn Reclaimer, cx: &ReclaimContext) -> Vec<LeftBehind> {
-    let (all, entries) = (cx, ledger.replay().remaining());
+    let entries = ledger.replay().remaining();
     let done = watch::Sender::new(vec![false; entries.len()]);
-    let (jobs, shown): (Vec<_>, Vec<_>) = entries
-        .iter()
-        .enumerate()
-        .map(|(i, entry)| {
-            let (events, held) = cx.events.hold();
-            let cx = ReclaimContext { events, ..cx.clone() };
-            let first: Vec<usize> = blockers(&entries, i, reclaimer);
-            let mut others = done.subscribe();
-            let done = &done;
-            let warn = &all.events;
-            let job = async move {
-                // The sender outlives the jobs, so the wait can only end well.
-                let _gone = others.wait_for(|done| first.iter().all(|j| done[*j])).await.is_ok();
-                let result = caught(reclaimer.reclaim(&cx, entry)).await;
-                done.send_modify(|done| done[i] = true);
-                drop(cx);
-                match result {
-                    Ok(()) => {
-                        if let Err(e) = ledger.reclaimed(entry.n).await {
-                            warn.warning(e.to_string());
-                        }
-                        None
+    let give_back = |(i, entry), events| {
+        let mine = ReclaimContext { events, ..cx.clone() };
+        let first: Vec<usize> = blockers(&entries, i, reclaimer);
+        let mut others = done.subscribe();
+        let done = &done;
+        async move {
+            // The sender outlives the jobs, so the wait can only end well.
+            let _gone = others.wait_for(|done| first.iter().all(|j| done[*j])).await.is_ok();
+            let result = caught(reclaimer.reclaim(&mine, entry)).await;
+            done.send_modify(|done| done[i] = true);
+            // What it said is shown now, not when the ledger has taken note.
+            drop(mine);
+            match result {
+                Ok(()) => {
+                    if let Err(e) = ledger.reclaimed(entry.n).await {
+                        cx.events.warning(e.to_string());
                     }
-                    Err(e) => Some(LeftBehind { entry: entry.clone(), why: e.to_string() }),
+                    None
                 }
-            };
-            (job, held)
-        })
-        .unzip();
-    let show = async {
-        for held in shown {
-            held.release().await;
+                Err(e) => Some(LeftBehind { entry: entry.clone(), why: e.to_string() }),
+            }
         }
     };
-    let (left, ()) = tokio::join!(join_all(jobs), show);
-    left.into_iter().flatten().collect()
+    cx.events.in_order(entries.iter().enumerate(), give_back).await.into_iter().flatten().collect()
 }
 
 /// The entries that must be gone before entry `i`.

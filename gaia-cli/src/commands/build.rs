@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use builder_core::Cancel;
+use builder_core::context::Names;
 use builder_core::engine::{Ask, Nobody, OnError, Outcome, Run};
 use builder_core::event;
 use builder_core::ledger::{DirStore, LedgerStore};
@@ -11,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::{leftovers, plan};
 use crate::args::BuildArgs;
 use crate::ask::AskTerminal;
-use crate::dispatcher::{Dispatcher, Ended, Purpose, Runtimes};
+use crate::dispatcher::{Dispatcher, Ended, Purpose};
 use crate::exit_code::Exit;
 use crate::render::Narrator;
 use crate::session::Session;
@@ -21,39 +22,39 @@ pub(crate) fn run(mut session: Session, args: &BuildArgs) -> Exit {
     let Some(builds) = plan::plan(&mut session, &registry, &args.template, args.force) else { return Exit::Failure };
     let Some(ledgers) = session.ledgers() else { return Exit::Failure };
     let store: Arc<dyn LedgerStore> = Arc::new(DirStore::new(ledgers));
-    let runtimes = match Runtimes::start() {
-        Ok(runtimes) => runtimes,
-        Err(e) => {
-            session.ui.error(&format!("Error: cannot start: {e}"));
-            return Exit::Failure;
-        }
-    };
-    let (events, stream) = event::channel(session.clock, session.redactor.clone());
-    let cancel = Cancel::default();
-    let on_error = OnError::from(args.on_error);
-    let run = Run {
-        on_error,
-        force: args.force,
-        parallel: usize::try_from(args.parallel_builds)
-            .ok()
-            .filter(|n| *n > 0)
-            .map_or(Semaphore::MAX_PERMITS, |n| n.min(Semaphore::MAX_PERMITS)),
-        ..plan::default_run(&session, events.clone(), cancel.clone(), store.clone())
-    };
+    let Some(runtimes) = session.runtimes() else { return Exit::Failure };
     let found = runtimes.block_on(Run::preflight(&builds));
     if session.tell(&found) {
         return Exit::Failure;
     }
     warn_of_leftovers(&mut session, &*store);
     let narration = session.narration(false);
-    let Session { ui, stdin, signals, clock, common, asking, .. } = session;
+    let Session { ui, stdin, signals, clock, common, asking, redactor, environment, .. } = session;
+    let (events, stream) = event::channel(clock, redactor.clone());
+    let cancel = Cancel::default();
+    let on_error = OnError::from(args.on_error);
     // A program that reads `-machine-readable` cannot answer, nor can anybody who is not there.
     let ask: Arc<dyn Ask> = if stdin.terminal && !common.machine_readable && on_error == OnError::Ask {
         Arc::new(AskTerminal::new(events.clone(), cancel.clone(), stdin.reader, asking))
     } else {
         Arc::new(Nobody)
     };
-    let run = Run { ask, ..run };
+    let run = Run {
+        events: events.clone(),
+        cancel: cancel.clone(),
+        clock,
+        redactor,
+        names: Names::random(),
+        environment,
+        store,
+        on_error,
+        ask,
+        force: args.force,
+        parallel: usize::try_from(args.parallel_builds)
+            .ok()
+            .filter(|n| *n > 0)
+            .map_or(Semaphore::MAX_PERMITS, |n| n.min(Semaphore::MAX_PERMITS)),
+    };
     let narrator = Narrator::new(ui, narration);
     let dispatcher = Dispatcher { narrator, events, stream, cancel, clock, signals, purpose: Purpose::Build };
     match dispatcher.run(&runtimes, async move { run.run(builds).await }) {

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::leftovers::{self, Leftover};
 use crate::args::CleanupArgs;
-use crate::dispatcher::{Dispatcher, Ended, Purpose, Runtimes};
+use crate::dispatcher::{Dispatcher, Ended, Purpose};
 use crate::exit_code::Exit;
 use crate::render::Narrator;
 use crate::session::Session;
@@ -36,13 +36,7 @@ pub(crate) fn run(mut session: Session, args: &CleanupArgs) -> Exit {
         let done = readable && args.build.is_none();
         return session.exit(if done { Exit::Success } else { Exit::Failure });
     }
-    let runtimes = match Runtimes::start() {
-        Ok(runtimes) => runtimes,
-        Err(e) => {
-            session.ui.error(&format!("Error: cannot start: {e}"));
-            return Exit::Failure;
-        }
-    };
+    let Some(runtimes) = session.runtimes() else { return Exit::Failure };
     let (events, stream) = event::channel(session.clock, session.redactor.clone());
     let cancel = Cancel::default();
     let environment = (*session.environment).clone();

@@ -1,16 +1,13 @@
 //! From the files and flags of a command to builds that are ready to run, with every problem told.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use builder_core::Registry;
 use builder_core::context::Names;
-use builder_core::engine::{Nobody, OnError, PlannedBuild, Run};
-use builder_core::ledger::LedgerStore;
+use builder_core::engine::PlannedBuild;
 use builder_core::secret::ExposeSecret as _;
 use builder_core::source::Diagnostics;
-use builder_core::{Cancel, Events, Registry};
 use template::{Assignment, PlanInput, Settings, Template};
-use tokio::sync::Semaphore;
 
 use crate::args::TemplateArgs;
 use crate::input;
@@ -96,23 +93,6 @@ fn hide_secrets(session: &Session, template: &Template, given: &[Assignment]) {
         // As it is written in the file, where its escapes are not resolved.
         let written = given.filter_map(|a| a.span.as_ref()).chain(&variable.span).map(|s| s.text().trim_matches('"'));
         values.chain(written).for_each(|value| session.redactor.add(value));
-    }
-}
-
-/// A run as it is if no flag says otherwise.
-pub(crate) fn default_run(session: &Session, events: Events, cancel: Cancel, store: Arc<dyn LedgerStore>) -> Run {
-    Run {
-        events,
-        cancel,
-        clock: session.clock,
-        redactor: session.redactor.clone(),
-        names: Names::random(),
-        environment: session.environment.clone(),
-        store,
-        on_error: OnError::default(),
-        ask: Arc::new(Nobody),
-        force: false,
-        parallel: Semaphore::MAX_PERMITS,
     }
 }
 
